@@ -1,0 +1,341 @@
+"""The JSON of POST /v1/execute, both directions: envelope <-> values.
+
+Pure. Whoever builds an envelope (a gateway in front of a runner) uses `encode_request` and
+`decode_result`; whoever answers one (a runner) uses `decode_request` and `encode_result`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pybase64
+
+from backends import envelope_members as members
+from backends.contract import (
+    ExecuteContext,
+    ExecuteRequest,
+    ExecuteResult,
+    Limits,
+    Pairs,
+    SecretEnvelope,
+    User,
+)
+from backends.envelope_members import EnvelopeError
+from backends.ui_url import is_content_hash
+
+_ERROR_CLASS = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+_BODILESS = frozenset({204, 304})
+_CONTEXT_MEMBERS = frozenset(
+    {"request_id", "tenant_id", "extension_id", "install_id", "content_hash", "version_id"}
+    | {"config"}
+)
+_HTTP_MEMBERS = frozenset({"method", "path", "query", "headers", "body_b64"})
+_TOP_MEMBERS = frozenset({"context", "http", "limits", "secret_envelope", "providers", "user"})
+
+
+def encode_request(request: ExecuteRequest) -> bytes:
+    """Write the envelope of one call.
+
+    `body_b64` is null when no body came and "" when an empty one did; of a query or header
+    name that repeats, the last value counts, for the protocol has one value per name.
+    """
+    context = request.context
+    user = request.user
+    secrets = request.secret_envelope
+    limits: dict[str, int] = {"timeout_ms": request.limits.timeout_ms}
+    if request.limits.memory_mb is not None:
+        limits["memory_mb"] = request.limits.memory_mb
+    if request.limits.fuel is not None:
+        limits["fuel"] = request.limits.fuel
+    envelope: dict[str, Any] = {
+        "context": {
+            "request_id": request.request_id,
+            "tenant_id": context.tenant_id,
+            "extension_id": context.extension_id,
+            "install_id": context.install_id,
+            "version_id": context.version_id,
+            "content_hash": context.content_hash,
+            "config": context.config,
+        },
+        "http": {
+            "method": request.method,
+            "path": request.path,
+            "query": dict(request.query),
+            "headers": dict(request.headers),
+            "body_b64": None if request.body is None else _to_base64(request.body),
+        },
+        "limits": limits,
+        "providers": request.providers,
+    }
+    if secrets is not None:
+        envelope["secret_envelope"] = _without_none(
+            ciphertext_b64=secrets.ciphertext_b64,
+            algorithm=secrets.algorithm,
+            key_path=secrets.key_path,
+            mount=secrets.mount,
+            version=secrets.version,
+            expires_at=secrets.expires_at,
+        )
+    if user is not None:
+        envelope["user"] = {
+            "user_id": user.user_id,
+            "user_email": user.user_email,
+            "user_name": user.user_name,
+            "user_type": user.user_type,
+            "client_name": user.client_name,
+            "client_id": user.client_id,
+            "additional_fields": user.additional_fields,
+        }
+    for place, extra in request.unknown.items():
+        (envelope if place == "envelope" else envelope[place]).update(extra)
+    return orjson.dumps(envelope, default=_plain)
+
+
+def decode_result(raw: bytes) -> ExecuteResult:
+    """Read a runner's answer.
+
+    A 204 or 304 loses its body, which HTTP forbids (RFC 9110 section 6.4.1). A list as one
+    header's value is joined with ", ".
+
+    Raises:
+        EnvelopeError: not an envelope: the reason says which rule it breaks.
+    """
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise EnvelopeError("answer_not_json") from None
+    if not isinstance(answer, dict):
+        raise EnvelopeError("answer_not_an_object")
+    status = answer.get("status")
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
+        raise EnvelopeError("answer_without_http_status", "status")
+    error = answer.get("error")
+    if error is not None:
+        return ExecuteResult(status=status, error=error_class(error))
+    body = _answer_body(answer.get("body_b64"))
+    return ExecuteResult(
+        status=status,
+        headers=_answer_headers(answer.get("headers")),
+        body=None if status in _BODILESS else body,
+    )
+
+
+def error_class(error: object) -> str:
+    """The part of an envelope's `error` that may be shown: its class, without the detail.
+
+    >>> error_class("bundle_fetch_failed: https://store.internal/?sig=x")
+    'bundle_fetch_failed'
+    >>> error_class({"not": "text"}), error_class("Everything: broke")
+    ('unknown_error', 'unknown_error')
+    """
+    if isinstance(error, str):
+        name = error.partition(":")[0].strip()
+        if _ERROR_CLASS.fullmatch(name):
+            return name
+    return "unknown_error"
+
+
+def _answer_headers(headers: object) -> Pairs:
+    if headers is None:
+        return ()
+    if not isinstance(headers, dict):
+        raise EnvelopeError("answer_headers_not_an_object", "headers")
+    pairs = []
+    for name, value in headers.items():
+        if isinstance(value, list):
+            value = ", ".join(part for part in value if isinstance(part, str))
+        if isinstance(value, str):
+            pairs.append((name.lower(), value))
+    return tuple(pairs)
+
+
+def _answer_body(body_b64: object) -> bytes | None:
+    if body_b64 is None:
+        return None
+    if not isinstance(body_b64, str):
+        raise EnvelopeError("answer_body_not_base64", "body_b64")
+    return _from_base64(body_b64, reason="answer_body_not_base64", field="body_b64")
+
+
+def decode_request(
+    raw: bytes,
+    *,
+    timeout_s: float,
+    request_id: str,
+    idempotency_key: str | None = None,
+    config_version: str | None = None,
+    secrets_version: str | None = None,
+    service_token: str | None = None,
+) -> ExecuteRequest:
+    """Read the envelope that a host application sent.
+
+    Args:
+        timeout_s: the whole budget of the call; `limits.timeout_ms` is kept where it is
+            smaller and set to it where the caller sent none.
+        request_id: counts when the envelope names none of its own that is well formed.
+
+    Raises:
+        EnvelopeError: "envelope_not_json", or "missing_member", "wrong_type" or
+            "invalid_member" with the field.
+    """
+    try:
+        envelope = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise EnvelopeError("envelope_not_json") from None
+    if not isinstance(envelope, dict):
+        raise EnvelopeError("wrong_type", "(the envelope)")
+    context = members.json_object(envelope, "context", "context")
+    http = members.json_object(envelope, "http", "http")
+    limits = members.json_object(envelope, "limits", "limits", default={})
+    body_b64 = members.text(http, "body_b64", "http.body_b64", default=None)
+    given_id = members.text(context, "request_id", "context.request_id", default=None)
+    return ExecuteRequest(
+        request_id=given_id if given_id and _REQUEST_ID.fullmatch(given_id) else request_id,
+        context=_context(context, config_version, secrets_version),
+        method=members.required(http, "method", "http.method").upper(),
+        path=members.required(http, "path", "http.path"),
+        query=tuple(members.string_map(http, "query", "http.query").items()),
+        headers=tuple(
+            (name.lower(), value)
+            for name, value in members.string_map(http, "headers", "http.headers").items()
+        ),
+        body=None
+        if body_b64 is None
+        else _from_base64(body_b64, reason="invalid_member", field="http.body_b64"),
+        limits=_limits(limits, timeout_s),
+        timeout_s=timeout_s,
+        providers=members.strings(envelope, "providers", "providers"),
+        user=_user(envelope),
+        secret_envelope=_secrets(envelope),
+        idempotency_key=idempotency_key,
+        service_token=service_token,
+        unknown=_unknown(envelope, context, http),
+    )
+
+
+def encode_result(result: ExecuteResult) -> bytes:
+    """Write the answer of a runner; the four members are always there."""
+    return orjson.dumps(
+        {
+            "status": result.status,
+            "headers": dict(result.headers),
+            "body_b64": None if result.body is None else _to_base64(result.body),
+            "error": result.error,
+        }
+    )
+
+
+def _context(
+    context: Mapping[str, Any], config_version: str | None, secrets_version: str | None
+) -> ExecuteContext:
+    content_hash = members.required(context, "content_hash", "context.content_hash").lower()
+    if not content_hash.startswith("sha256:"):
+        content_hash = f"sha256:{content_hash}"
+    if not is_content_hash(content_hash):
+        raise EnvelopeError("invalid_member", "context.content_hash")
+    return ExecuteContext(
+        tenant_id=members.identifier(context, "tenant_id"),
+        extension_id=members.identifier(context, "extension_id"),
+        content_hash=content_hash,
+        install_id=members.text(context, "install_id", "context.install_id", default=None),
+        version_id=members.text(context, "version_id", "context.version_id", default=None),
+        config=members.string_map(context, "config", "context.config"),
+        config_version=config_version,
+        secrets_version=secrets_version,
+    )
+
+
+def _limits(limits: Mapping[str, Any], timeout_s: float) -> Limits:
+    budget_ms = guest_timeout_ms(timeout_s)
+    wanted = members.natural(limits, "timeout_ms")
+    return Limits(
+        timeout_ms=budget_ms if wanted is None else max(1, min(wanted, budget_ms)),
+        memory_mb=members.natural(limits, "memory_mb"),
+        fuel=members.natural(limits, "fuel"),
+    )
+
+
+def guest_timeout_ms(timeout_s: float) -> int:
+    """The guest's share of a call's budget, so that its own timeout is heard before ours.
+
+    Less 10 %, at most one second less, and never under half of it.
+
+    >>> guest_timeout_ms(30.0), guest_timeout_ms(1.0), guest_timeout_ms(0.001)
+    (29000, 900, 1)
+    """
+    budget_ms = timeout_s * 1000
+    margin = min(budget_ms * 0.1, 1000.0)
+    return max(1, int(max(budget_ms - margin, budget_ms / 2)))
+
+
+def _user(envelope: Mapping[str, Any]) -> User | None:
+    if envelope.get("user") is None:
+        return None
+    user = members.json_object(envelope, "user", "user")
+    if "client_name" in user and "company_name" in user:
+        raise EnvelopeError("invalid_member", "user.company_name")
+    alias = members.text(user, "company_name", "user.company_name", default="") or ""
+    return User(
+        user_id=members.required(user, "user_id", "user.user_id"),
+        user_email=members.required(user, "user_email", "user.user_email"),
+        user_name=members.required(user, "user_name", "user.user_name"),
+        user_type=members.required(user, "user_type", "user.user_type"),
+        client_name=members.text(user, "client_name", "user.client_name", default=alias) or "",
+        client_id=members.text(user, "client_id", "user.client_id", default=None),
+        additional_fields=members.string_map(user, "additional_fields", "user.additional_fields"),
+    )
+
+
+def _secrets(envelope: Mapping[str, Any]) -> SecretEnvelope | None:
+    if envelope.get("secret_envelope") is None:
+        return None
+    sealed = members.json_object(envelope, "secret_envelope", "secret_envelope")
+
+    def optional(name: str) -> str | None:
+        return members.text(sealed, name, f"secret_envelope.{name}", default=None)
+
+    return SecretEnvelope(
+        ciphertext_b64=members.required(sealed, "ciphertext_b64", "secret_envelope.ciphertext_b64"),
+        algorithm=optional("algorithm"),
+        key_path=optional("key_path"),
+        mount=optional("mount"),
+        version=optional("version"),
+        expires_at=optional("expires_at"),
+    )
+
+
+def _unknown(
+    envelope: Mapping[str, Any], context: Mapping[str, Any], http: Mapping[str, Any]
+) -> dict[str, dict[str, object]]:
+    found = {}
+    for place, holder, known in (
+        ("envelope", envelope, _TOP_MEMBERS),
+        ("context", context, _CONTEXT_MEMBERS),
+        ("http", http, _HTTP_MEMBERS),
+    ):
+        if extra := {name: value for name, value in holder.items() if name not in known}:
+            found[place] = extra
+    return found
+
+
+def _without_none(**members: str | None) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _to_base64(body: bytes) -> str:
+    return pybase64.b64encode(body).decode("ascii")
+
+
+def _from_base64(text: str, *, reason: str, field: str) -> bytes:
+    try:
+        return pybase64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        raise EnvelopeError(reason, field) from None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):  # a read-only view, as frozen values hold
+        return dict(value)
+    raise TypeError(type(value).__name__)

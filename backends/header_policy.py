@@ -1,0 +1,191 @@
+"""What crosses the gateway, in each direction: one firewall, by trust tier.
+
+Pure. Three senders, three levels of trust: the client is believed in nothing but what is on
+a short list; this gateway sets what a runner must hear; a runner is believed in what its
+protocol gives it and nothing of its transport.
+"""
+
+import re
+from collections.abc import Iterable
+
+from backends.contract import AssetRequest, ExecuteRequest, Pairs
+
+CLIENT_TO_GUEST = frozenset(
+    {"accept", "accept-encoding", "accept-language", "content-type", "user-agent"}
+)
+"""Client fields that a guest may see. The ids beside them are the gateway's to set."""
+
+CLIENT_TO_ASSET = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "range",
+        "user-agent",
+    }
+)
+"""Client fields that matter to a UI file."""
+
+ASSET_TO_CLIENT = frozenset(
+    {
+        "accept-ranges",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-range",
+        "content-security-policy",
+        "content-type",
+        "etag",
+        "last-modified",
+        "location",
+        "vary",
+        "x-content-type-options",
+    }
+)
+"""Fields of a runner's answer to a UI file that a browser gets to see."""
+
+GUEST_TO_CLIENT = frozenset({"content-type", "cache-control", "etag"})
+"""Fields of a guest's envelope that a caller gets to see, besides x-ext-*."""
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Fields that speak of one connection only (RFC 9110 section 7.6.1)."""
+
+# Envoy, activator and queue-proxy answer these agents themselves, never the runner.
+_PROBE_AGENT = re.compile(r"kube-probe/|knative-[a-z]+-probe|k-network-probe", re.IGNORECASE)
+_FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_MAX_GUEST_VALUE = 8190
+
+
+def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
+    """Drop the fields that speak only of this hop.
+
+    Args:
+        headers: (name, value) pairs in wire order; names in any case.
+
+    Returns:
+        The same pairs in the same order, names in lower case, without the fixed hop-by-hop
+        set and without every field that a Connection field names. Never raises.
+
+    Source:
+        RFC 9110 section 7.6.1: remove both before forwarding.
+
+    >>> end_to_end((("Connection", "X-Trace"), ("X-Trace", "1"), ("Accept", "*/*")))
+    (('accept', '*/*'),)
+    """
+    pairs = tuple((name.lower(), value) for name, value in headers)
+    named = {
+        token.strip().lower()
+        for name, value in pairs
+        if name == "connection"
+        for token in value.split(",")
+    }
+    return tuple(
+        (name, value) for name, value in pairs if name not in HOP_BY_HOP and name not in named
+    )
+
+
+def client_to_guest(headers: Iterable[tuple[str, str]]) -> Pairs:
+    """What a guest hears of the client's own fields: an allow-list, repeats joined.
+
+    Authorization, cookies, forwarding, tenant, runner, API-key and Knative control fields
+    are not on it, and neither is any spelling of them with "_" for "-".
+
+    >>> client_to_guest((("Accept", "a/b"), ("ACCEPT", "c/d"), ("Cookie", "s=1")))
+    (('accept', 'a/b, c/d'),)
+    """
+    return _allowed(headers, CLIENT_TO_GUEST)
+
+
+def client_to_asset(headers: Iterable[tuple[str, str]]) -> Pairs:
+    """What a runner hears of the client's own fields when a UI file is fetched."""
+    return _allowed(headers, CLIENT_TO_ASSET)
+
+
+def _allowed(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pairs:
+    kept: dict[str, str] = {}
+    for name, value in end_to_end(headers):
+        if name not in allowed or not _FIELD_VALUE.fullmatch(value):
+            continue
+        if name == "user-agent" and _PROBE_AGENT.search(value):
+            continue
+        kept[name] = f"{kept[name]}, {value}" if name in kept else value
+    return tuple(kept.items())
+
+
+def to_runner(request: ExecuteRequest) -> Pairs:
+    """The fields of POST /v1/execute, all of them set here."""
+    context = request.context
+    return _present(
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+        ("x-request-id", request.request_id),
+        ("x-alga-tenant", context.tenant_id),
+        ("x-alga-extension", context.extension_id),
+        ("x-ext-install-id", context.install_id),
+        ("x-ext-version-id", context.version_id),
+        ("x-ext-registry-id", context.extension_id),
+        ("x-ext-config-version", context.config_version),
+        ("x-ext-secrets-version", context.secrets_version),
+        ("x-idempotency-key", request.idempotency_key),
+        ("x-runner-service-token", request.service_token),
+    )
+
+
+def asset_to_runner(request: AssetRequest) -> Pairs:
+    """The fields of GET /ext-ui/...: the client's conditional ones and the gateway's own."""
+    return request.headers + _present(
+        ("x-request-id", request.request_id),
+        ("x-tenant-id", request.tenant_id),
+        ("x-alga-tenant", request.tenant_id),
+        ("x-alga-extension", request.extension_id),
+        ("x-runner-service-token", request.service_token),
+    )
+
+
+def asset_from_runner(headers: Iterable[tuple[str, str]]) -> Pairs:
+    """What a browser hears of a runner's answer to a UI file.
+
+    Never Set-Cookie, never Cache-Control (the gateway decides it), never hop-by-hop.
+    """
+    return tuple((name, value) for name, value in end_to_end(headers) if name in ASSET_TO_CLIENT)
+
+
+def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
+    """What a caller hears of the fields that a guest put into its envelope.
+
+    A name or value that HTTP could not carry is dropped, never repaired: a guest must not be
+    able to write a second header or a second response (RFC 9110 section 5.5).
+
+    >>> guest_to_client((("ETag", '"1"'), ("X-Ext-Note", "a"), ("x-ext-bad", "a\\r\\nb: c")))
+    (('etag', '"1"'), ('x-ext-note', 'a'))
+    """
+    return tuple(
+        (lowered, value)
+        for name, value in headers
+        if ((lowered := name.lower()) in GUEST_TO_CLIENT or lowered.startswith("x-ext-"))
+        and _FIELD_NAME.fullmatch(lowered)
+        and len(value) <= _MAX_GUEST_VALUE
+        and _FIELD_VALUE.fullmatch(value)
+    )
+
+
+def _present(*fields: tuple[str, str | None]) -> Pairs:
+    return tuple((name, value) for name, value in fields if value)

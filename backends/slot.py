@@ -1,0 +1,112 @@
+"""The slot: holds the current backend, and lets it be replaced while calls are running.
+
+Every occupant is a *generation*, numbered from 1. A call leases the current generation and
+keeps it until its last byte is out, so a switch never reaches into a call that has begun.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backends.contract import BackendIdentity, RunnerBackend
+
+
+class Generation:
+    """One occupant of the slot, with its own pool, its own streams and its own count."""
+
+    def __init__(self, number: int, backend: RunnerBackend) -> None:
+        self.number = number
+        self.backend = backend
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def identity(self) -> BackendIdentity:
+        return self.backend.identity
+
+    @property
+    def in_flight(self) -> int:
+        """Leases out: calls, and bodies still on their way."""
+        return self._in_flight
+
+    @contextmanager
+    def lease(self) -> Iterator["Generation"]:
+        """Keep this generation alive for as long as the block runs."""
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield self
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def drained(self, within_s: float) -> bool:
+        """Wait until no lease is out, at most `within_s` seconds; whether that was reached."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retirement:
+    """How one generation ended."""
+
+    generation: int
+    drained: bool  # False: the cap came first
+    cut_off: int  # leases still out when the backend was closed
+
+
+class Slot:
+    """The one reference that a swap changes."""
+
+    def __init__(self, backend: RunnerBackend) -> None:
+        self._current = Generation(1, backend)
+        self._draining: dict[int, Generation] = {}
+
+    @property
+    def current(self) -> Generation:
+        return self._current
+
+    @property
+    def draining(self) -> tuple[Generation, ...]:
+        """Generations that serve what they began, oldest first."""
+        return tuple(self._draining.values())
+
+    @contextmanager
+    def lease(self) -> Iterator[Generation]:
+        """The current generation, kept until the block ends whatever is switched meanwhile."""
+        with self._current.lease() as generation:
+            yield generation
+
+    def switch(self, candidate: RunnerBackend) -> Generation:
+        """Make `candidate` current and return the generation it replaces.
+
+        Synchronous, so no call can see a state between the two. The caller owes the old
+        generation a `retire`.
+        """
+        old = self._current
+        self._current = Generation(old.number + 1, candidate)
+        self._draining[old.number] = old
+        return old
+
+    async def retire(self, old: Generation, *, within_s: float) -> Retirement:
+        """Let `old` finish what it began, at most `within_s` seconds, then close it."""
+        try:
+            drained = await old.drained(within_s)
+            cut_off = old.in_flight
+            await old.backend.aclose()
+        finally:
+            self._draining.pop(old.number, None)
+        return Retirement(generation=old.number, drained=drained, cut_off=cut_off)
+
+    async def aclose(self, *, within_s: float) -> None:
+        """Drain and close every generation, all of them within `within_s` seconds."""
+        async with asyncio.TaskGroup() as closing:
+            for generation in (*self.draining, self._current):
+                closing.create_task(self.retire(generation, within_s=within_s))
