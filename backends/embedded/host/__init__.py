@@ -1,0 +1,1 @@
+"""What a guest may ask of its host: one module per capability."""

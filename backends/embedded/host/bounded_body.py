@@ -1,0 +1,21 @@
+"""Takes a response's body in, up to a limit."""
+
+from aiohttp import ClientResponse
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class BodyTooLarge(Exception):
+    """The body is longer than the reader was willing to hold."""
+
+
+async def read_at_most(response: ClientResponse, max_bytes: int) -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as it is known to exceed `max_bytes`."""
+    if response.content_length is not None and response.content_length > max_bytes:
+        raise BodyTooLarge
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > max_bytes:
+            raise BodyTooLarge
+    return bytes(body)

@@ -1,0 +1,53 @@
+"""logging.log-info, log-warn, log-error: a guest's lines in this program's log."""
+
+import re
+from collections.abc import Callable
+
+import structlog
+
+from backends.embedded.host.call import Call
+
+CAPABILITY = "cap:log.emit"
+MAX_MESSAGE_BYTES = 4096
+MAX_LINES_PER_CALL = 200
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+_log = structlog.get_logger(__name__)
+
+
+def log_info(call: Call, message: str) -> None:
+    """Write one line at level info; ignored without the capability or past the bound."""
+    _emit(call, _log.info, message)
+
+
+def log_warn(call: Call, message: str) -> None:
+    """Write one line at level warning; otherwise as log_info."""
+    _emit(call, _log.warning, message)
+
+
+def log_error(call: Call, message: str) -> None:
+    """Write one line at level error; otherwise as log_info."""
+    _emit(call, _log.error, message)
+
+
+def _emit(call: Call, write: Callable[..., object], message: str) -> None:
+    if not call.may(CAPABILITY):
+        return
+    facts = {
+        "request_id": call.request.request_id,
+        "tenant": call.request.context.tenant_id,
+        "extension": call.request.context.extension_id,
+    }
+    already_written = next(call.lines_logged)
+    if already_written < MAX_LINES_PER_CALL:
+        write("guest_logged", message=_printable(message), **facts)
+    elif already_written == MAX_LINES_PER_CALL:
+        _log.warning("guest_log_truncated", max_lines=MAX_LINES_PER_CALL, **facts)
+
+
+def _printable(message: str) -> str:
+    """At most MAX_MESSAGE_BYTES of `message`, whole characters, unable to steer a terminal."""
+    # Cut first, so that escaping works on a bounded text.
+    kept = message[:MAX_MESSAGE_BYTES].encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore")
+    return _CONTROL.sub(lambda sign: f"\\u{ord(sign.group()):04x}", kept)

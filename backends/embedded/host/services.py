@@ -1,0 +1,66 @@
+"""What the host functions share, opened once with the backend and closed with it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from backends.embedded.host.egress import EgressClient, EgressPolicy
+from backends.embedded.host.host_api import HostApi
+from backends.embedded.host.internal_client import InternalClient
+from backends.embedded.host.storage_database import StorageDatabase
+from backends.embedded.host.ui_proxy import UiProxy
+from backends.settings import EmbeddedSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostServices:
+    """Shared by every call of one backend; the clients belong to `loop`."""
+
+    loop: asyncio.AbstractEventLoop
+    storage: StorageDatabase
+    egress: EgressClient
+    host_api: HostApi | None  # None: no host application is configured
+    ui_proxy: UiProxy | None
+    _undo: AsyncExitStack = field(repr=False)
+
+    async def aclose(self) -> None:
+        """Give everything back; calls that still run are answered with failures. Safe twice."""
+        await self._undo.aclose()
+
+
+async def open_services(settings: EmbeddedSettings) -> HostServices:
+    """Open what every call shares, on the running loop.
+
+    Raises:
+        OSError: the storage cannot be opened.
+        ValueError: the egress allow-list has an entry that is not a host name.
+    """
+    undo = AsyncExitStack()
+    try:
+        storage = await asyncio.to_thread(StorageDatabase.open, settings.bundle_dir)
+        undo.push_async_callback(asyncio.to_thread, storage.close)
+        egress = EgressClient(EgressPolicy(settings.egress_allowlist))
+        undo.push_async_callback(egress.aclose)
+        internal = InternalClient()
+        undo.push_async_callback(internal.aclose)
+    except BaseException:
+        await undo.aclose()
+        raise
+    return HostServices(
+        loop=asyncio.get_running_loop(),
+        storage=storage,
+        egress=egress,
+        host_api=_open_host_api(settings, internal),
+        ui_proxy=_open_ui_proxy(settings, internal),
+        _undo=undo,
+    )
+
+
+def _open_host_api(settings: EmbeddedSettings, client: InternalClient) -> HostApi | None:
+    return None if settings.host_api is None else HostApi(settings.host_api, client)
+
+
+def _open_ui_proxy(settings: EmbeddedSettings, client: InternalClient) -> UiProxy | None:
+    if settings.ui_proxy_base_url is None:
+        return None
+    return UiProxy(settings.ui_proxy_base_url, settings.ui_proxy_timeout_s, client)

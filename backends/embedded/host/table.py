@@ -1,0 +1,131 @@
+"""Every import of the guest's world, by WIT interface and function name."""
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import structlog
+
+from backends.embedded.host import (
+    clients,
+    context,
+    fetch,
+    guest_log,
+    invoicing,
+    scheduler,
+    secrets,
+    service_catalog,
+    storage,
+    ui_proxy,
+    user,
+)
+from backends.embedded.host.call import Call, Err
+
+HostFunction = Callable[..., object]
+"""Called as `fn(call, *args)` in the guest's thread; never raises, never outlives the deadline.
+
+Both ways the values are plain: a WIT record is a dict with kebab-case keys, list<u8> is bytes,
+an option is the value or None, an enum is a str, a result is Ok or Err, a tuple is a tuple.
+"""
+
+_log = structlog.get_logger(__name__)
+
+
+def _contained(function: HostFunction, failure: Callable[[], object]) -> HostFunction:
+    """`function`, answering `failure()` where it would raise.
+
+    The engine's binding keeps a raised exception in a place that all threads share: it could
+    surface in another tenant's call.
+    """
+
+    @functools.wraps(function)
+    def contained(call: Call, *args: object) -> object:
+        try:
+            return function(call, *args)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cross over
+            # The name alone: a message or a trace could hold a guest's data.
+            _log.error(
+                "host_function_failed",
+                function=f"{function.__module__}.{function.__name__}",
+                exception=type(error).__name__,
+                request_id=call.request.request_id,
+            )
+            return failure()
+
+    return contained
+
+
+def _interface(
+    functions: Mapping[str, HostFunction], failure: Callable[[], object]
+) -> dict[str, HostFunction]:
+    return {name: _contained(function, failure) for name, function in functions.items()}
+
+
+_INTERNAL = functools.partial(Err, "internal")
+
+HOST_FUNCTIONS: Mapping[str, Mapping[str, HostFunction]] = MappingProxyType(
+    {
+        "context": {"get-context": context.get_context},
+        "secrets": {
+            **_interface({"get": secrets.get}, _INTERNAL),
+            **_interface({"list-keys": secrets.list_keys}, list),
+        },
+        "http": _interface({"fetch": fetch.fetch}, _INTERNAL),
+        "storage": _interface(
+            {
+                "get": storage.get,
+                "put": storage.put,
+                "delete": storage.delete,
+                "list-entries": storage.list_entries,
+            },
+            _INTERNAL,
+        ),
+        "logging": _interface(
+            {
+                "log-info": guest_log.log_info,
+                "log-warn": guest_log.log_warn,
+                "log-error": guest_log.log_error,
+            },
+            lambda: None,
+        ),
+        "ui-proxy": _interface({"call-route": ui_proxy.call_route}, _INTERNAL),
+        "user": _interface({"get-user": user.get_user}, functools.partial(Err, "not-available")),
+        "user-v2": _interface({"get-user": user.get_user}, functools.partial(Err, "not-available")),
+        "scheduler": {
+            **_interface(
+                {
+                    "list-schedules": scheduler.list_schedules,
+                    "get-schedule": scheduler.get_schedule,
+                    "get-endpoints": scheduler.get_endpoints,
+                },
+                _INTERNAL,
+            ),
+            "create-schedule": _contained(
+                scheduler.create_schedule,
+                functools.partial(scheduler.refusal, scheduler.CREATED, "internal"),
+            ),
+            "update-schedule": _contained(
+                scheduler.update_schedule,
+                functools.partial(scheduler.refusal, scheduler.UPDATED, "internal"),
+            ),
+            "delete-schedule": _contained(
+                scheduler.delete_schedule,
+                functools.partial(scheduler.refusal, scheduler.DELETED, "internal"),
+            ),
+        },
+        "invoicing": _interface(
+            {"create-manual-invoice": invoicing.create_manual_invoice},
+            functools.partial(invoicing.refusal, "internal"),
+        ),
+        "clients": _interface(
+            {"list-clients": clients.list_clients, "get-client": clients.get_client}, _INTERNAL
+        ),
+        "services": _interface(
+            {
+                "list-services": service_catalog.list_services,
+                "get-service": service_catalog.get_service,
+            },
+            _INTERNAL,
+        ),
+    }
+)

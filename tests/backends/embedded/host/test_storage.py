@@ -1,0 +1,106 @@
+"""storage.* as a guest meets it."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from backends.embedded.host.call import Call, Err, Ok
+from backends.embedded.host.services import HostServices
+from backends.embedded.host.storage_database import MAX_VALUE_BYTES
+from tests.backends.embedded.host.calls import ask, call_of
+
+
+def entry(
+    key: str, value: bytes = b"v", *, namespace: str = "n", revision: int | None = None
+) -> dict[str, object]:
+    return {"namespace": namespace, "key": key, "value": value, "revision": revision}
+
+
+async def put(call: Call, wanted: dict[str, object]) -> object:
+    return await ask(call, "storage", "put", wanted)
+
+
+async def test_an_entry_is_written_read_listed_and_removed(services: HostServices) -> None:
+    call = call_of(services)
+    written = Ok(entry("k", b"\x00\xff", revision=1))
+    assert await put(call, entry("k", b"\x00\xff")) == written
+    assert await ask(call, "storage", "get", "n", "k") == written
+    assert await ask(call, "storage", "list-entries", "n", None) == Ok([written.value])
+    assert await ask(call, "storage", "list-entries", "n", "k") == Ok([])
+    assert await ask(call, "storage", "delete", "n", "k") == Ok(None)
+    assert await ask(call, "storage", "get", "n", "k") == Err("missing")
+    assert await ask(call, "storage", "delete", "n", "k") == Err("conflict")
+
+
+async def test_a_stale_revision_is_a_conflict(services: HostServices) -> None:
+    call = call_of(services)
+    await put(call, entry("k", b"first"))
+    assert await put(call, entry("k", b"second", revision=1)) == Ok(
+        entry("k", b"second", revision=2)
+    )
+    assert await put(call, entry("k", b"late", revision=1)) == Err("conflict")
+    assert await put(call, entry("absent", revision=1)) == Err("conflict")
+
+
+async def test_one_install_never_sees_another_not_even_under_the_same_id(
+    services: HostServices,
+) -> None:
+    await put(call_of(services), entry("k"))
+    for stranger in (
+        call_of(services, install_id="install-2"),
+        call_of(services, tenant_id="tenant-2"),
+    ):
+        assert await ask(stranger, "storage", "get", "n", "k") == Err("missing")
+        assert await ask(stranger, "storage", "list-entries", "n", None) == Ok([])
+        assert await ask(stranger, "storage", "delete", "n", "k") == Err("conflict")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "key"),
+    [("", "k"), ("n" * 129, "k"), ("n", ""), ("n", "k" * 257), ("n", "a/b")],
+)
+async def test_a_malformed_name_is_refused(
+    services: HostServices, namespace: str, key: str
+) -> None:
+    call = call_of(services)
+    assert await put(call, entry(key, namespace=namespace)) == Err("internal")
+    assert await ask(call, "storage", "get", namespace, key) == Err("internal")
+    assert await ask(call, "storage", "delete", namespace, key) == Err("internal")
+
+
+async def test_the_longest_names_are_accepted(services: HostServices) -> None:
+    wanted = entry("\U0001f600" * 256, namespace="\u00e9" * 128)
+    assert isinstance(await put(call_of(services), wanted), Ok)
+
+
+async def test_a_value_past_the_quota_is_denied(services: HostServices) -> None:
+    assert await put(call_of(services), entry("k", bytes(MAX_VALUE_BYTES + 1))) == Err("denied")
+
+
+async def test_without_capability_or_install_storage_is_denied(services: HostServices) -> None:
+    for call in (
+        call_of(services, granted=frozenset()),
+        call_of(services, install_id=None),
+        call_of(services, install_id=""),
+    ):
+        assert await put(call, entry("k")) == Err("denied")
+        assert await ask(call, "storage", "get", "n", "k") == Err("denied")
+        assert await ask(call, "storage", "delete", "n", "k") == Err("denied")
+        assert await ask(call, "storage", "list-entries", "n", None) == Err("denied")
+
+
+async def test_a_call_out_of_time_is_told_internal(services: HostServices) -> None:
+    late = call_of(services, within_s=-1)
+    assert await put(late, entry("k")) == Err("internal")
+
+
+async def test_a_file_held_by_someone_else_fails_the_call_and_not_the_next_one(
+    services: HostServices, tmp_path: Path
+) -> None:
+    other = sqlite3.connect(tmp_path / "storage.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert await put(call_of(services, within_s=0.05), entry("k")) == Err("internal")
+    other.execute("ROLLBACK")
+    other.close()
+    assert isinstance(await put(call_of(services), entry("k")), Ok)
