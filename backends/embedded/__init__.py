@@ -1,0 +1,1 @@
+"""Runs extensions inside this process: a WebAssembly engine and the bundle's own files."""

@@ -1,0 +1,1 @@
+"""What an extension id means right now, for one tenant."""

@@ -1,0 +1,240 @@
+"""Installs without a registry: a folder of bundles and its index.
+
+An install of the tenant "*" serves every tenant that has none of its own: the habit of
+development, where nobody wants to install once per tenant. Each tenant still gets an install
+id of its own, so what extensions store stays apart.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from backends.bundles import BundleNotFound, BundleStore
+from gateway.installs.contract import (
+    ExtensionNotInstalled,
+    Install,
+    Installs,
+    RegistryUnavailable,
+)
+from gateway.installs.index import (
+    IndexStamp,
+    IndexUnreadable,
+    index_lock,
+    index_stamp,
+    read_index,
+    write_index,
+)
+
+EVERY_TENANT = "*"
+
+_READ_TIMEOUT_S = 5.0
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,128}|\*")
+_NAMESPACE = uuid.UUID("5b0f6c52-6f0a-5d0e-9f3e-0c1d7d9a4e11")
+_NEVER_READ: IndexStamp = (-1, -1, -1)
+_UNREADABLE: IndexStamp = (-2, -2, -2)
+
+_log = structlog.get_logger("installs")
+
+
+class DirectoryInstalls:
+    """Answers from the index, and notices at the next question when it was changed.
+
+    Args:
+        dev_tenant: whom listings show an install for every tenant under.
+    """
+
+    def __init__(self, root: Path, *, dev_tenant: str) -> None:
+        self._root = root
+        self._dev_tenant = dev_tenant
+        self._stamp: IndexStamp | None = _NEVER_READ
+        self._installs: tuple[Install, ...] | None = None
+        self._by_tenant: Mapping[str, Mapping[str, Install]] = {}
+        self._reading = asyncio.Lock()
+
+    async def resolve(self, tenant_id: str, extension: str, /) -> Install:
+        """See Installs.resolve."""
+        await self._refresh()
+        wanted = extension.lower()
+        own = self._by_tenant.get(tenant_id, {}).get(wanted)
+        if own is not None and tenant_id != EVERY_TENANT:
+            return own
+        for shared in self._shared_with(tenant_id):
+            if wanted in _names(shared):
+                return shared
+        raise ExtensionNotInstalled
+
+    async def all(self, tenant_id: str | None, /) -> tuple[Install, ...]:
+        """See Installs.all."""
+        await self._refresh()
+        own = tuple(
+            one
+            for one in self._installs or ()
+            if one.tenant_id != EVERY_TENANT and tenant_id in (None, one.tenant_id)
+        )
+        return own + tuple(self._shared_with(tenant_id or self._dev_tenant))
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def _shared_with(self, tenant_id: str) -> Iterable[Install]:
+        """The installs for every tenant, as this one's, without those that it overrides.
+
+        The tenant "*" overrides them all, so nobody gets one by that name.
+        """
+        own = self._by_tenant.get(tenant_id, {})
+        for shared in self._installs or ():
+            if shared.tenant_id == EVERY_TENANT and (shared.extension_slug or "") not in own:
+                yield replace(
+                    shared,
+                    tenant_id=tenant_id,
+                    install_id=_install_id(tenant_id, shared.extension_slug or ""),
+                )
+
+    async def _refresh(self) -> None:
+        # Asked every time: a stat of a local file is cheaper than being out of date.
+        stamp = self._current_stamp()
+        if stamp == self._stamp and self._installs is not None:
+            return
+        async with self._reading:
+            stamp = self._current_stamp()
+            if stamp != self._stamp:
+                await self._read(stamp)
+        if self._installs is None:
+            raise RegistryUnavailable(reason="index_unreadable")
+
+    def _current_stamp(self) -> IndexStamp | None:
+        with suppress(OSError):
+            return index_stamp(self._root)
+        return _UNREADABLE
+
+    async def _read(self, stamp: IndexStamp | None) -> None:
+        """Read the index; one that cannot be read leaves the last good one standing."""
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_S):
+                installs = await asyncio.to_thread(read_index, self._root)
+        except OSError as error:
+            _log.error("install_index_unreadable", error=type(error).__name__)
+        except IndexUnreadable as error:
+            self._stamp = stamp  # the same bytes need no second look
+            _log.error("install_index_unreadable", error=str(error))
+        else:
+            self._stamp = stamp
+            self._installs = installs
+            self._by_tenant = _by_tenant(installs)
+
+
+def install_bundle(
+    root: Path,
+    archive: Path,
+    *,
+    tenant: str,
+    config: Mapping[str, str] | None = None,
+    grants: Iterable[str] | None = None,
+) -> Install:
+    """Add a bundle to the folder and make it the tenant's version of its extension.
+
+    Another version of the same extension is replaced: install id and registry id stay, and
+    so does the configuration unless a new one is given. Blocking.
+
+    Args:
+        tenant: a tenant's id, or "*" for every tenant.
+        grants: the capabilities that it may use; None for all that it declares.
+
+    Raises:
+        BundleError: the archive cannot be used.
+        ValueError: the tenant's id is not one, or the index is damaged.
+        OSError: the disk would not.
+    """
+    if not _TENANT.fullmatch(tenant):
+        raise ValueError('a tenant is 1 to 128 of A-Z a-z 0-9 . _ -, or "*" for every tenant')
+    with index_lock(root):
+        installs = read_index(root)
+        bundle = BundleStore(root).add(archive)
+        manifest = bundle.manifest
+        slug = manifest.slug
+        others = [one for one in installs if (one.tenant_id, one.extension_slug) != (tenant, slug)]
+        if config is None:
+            config = next((one.config for one in installs if one not in others), {})
+        install = Install(
+            tenant_id=tenant,
+            extension_slug=slug,
+            install_id=_install_id(tenant, slug),
+            registry_id=_id("extension", slug),
+            version_id=_id("version", slug, manifest.version, bundle.content_hash),
+            version=manifest.version,
+            content_hash=bundle.content_hash,
+            config=dict(config),
+            providers=manifest.capabilities if grants is None else tuple(grants),
+            endpoints=manifest.endpoints,
+            ui_label=manifest.ui_label,
+        )
+        write_index(root, (*others, install))
+    return install
+
+
+def list_installs(root: Path) -> tuple[Install, ...]:
+    """All installs of the folder, as installed: tenant "*" is every tenant's. Blocking.
+
+    Raises:
+        ValueError: the index is damaged.
+        OSError: the disk would not.
+    """
+    return read_index(root)
+
+
+def remove_install(root: Path, which: str) -> Install:
+    """Remove one install, and its bundle when no other install has it. Blocking.
+
+    Args:
+        which: an install id, a registry id or a slug, in any case.
+
+    Raises:
+        ExtensionNotInstalled: there is no such install.
+        ValueError: several tenants have it, and only an install id can tell; or the index
+            is damaged.
+        OSError: the disk would not.
+    """
+    with index_lock(root):
+        installs = read_index(root)
+        found = [one for one in installs if which.lower() in _names(one)]
+        if not found:
+            raise ExtensionNotInstalled
+        if len(found) > 1:
+            ids = ", ".join(f"{one.install_id} (tenant {one.tenant_id})" for one in found)
+            raise ValueError(f"several tenants have it; give one install id: {ids}")
+        removed = found[0]
+        others = [one for one in installs if one is not removed]
+        write_index(root, others)
+        if all(one.content_hash != removed.content_hash for one in others):
+            with suppress(BundleNotFound):
+                BundleStore(root).remove(removed.content_hash)
+    return removed
+
+
+def _by_tenant(installs: Iterable[Install]) -> Mapping[str, Mapping[str, Install]]:
+    table: dict[str, dict[str, Install]] = {}
+    for install in installs:
+        table.setdefault(install.tenant_id, {}).update((name, install) for name in _names(install))
+    return table
+
+
+def _names(install: Install) -> frozenset[str]:
+    names = (install.install_id, install.registry_id, install.extension_slug or "")
+    return frozenset(name.lower() for name in names if name)
+
+
+def _install_id(tenant: str, slug: str) -> str:
+    return _id("install", tenant, slug)
+
+
+def _id(*parts: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))
+
+
+_guard: type[Installs] = DirectoryInstalls
