@@ -1,0 +1,102 @@
+"""Compiled components on disk: native code, so only files this program wrote are loaded.
+
+One directory per engine version and settings, readable and writable by its owner alone;
+files appear whole, by rename. Anyone who could write there could run code as this
+process, so a directory or file with another owner or wider permissions is not used.
+"""
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import wasmtime
+from wasmtime import component as wit
+
+from backends.embedded.engine import WasmEngine
+
+_SUFFIX = ".cwasm"
+_HEX = re.compile(r"[0-9a-f]{64}")
+_log = structlog.get_logger()
+
+
+class CompiledCache:
+    """Compiled components by content hash. Every method blocks: call it in a thread.
+
+    A cache that cannot be used costs a compilation, so nothing here raises for that.
+
+    Args:
+        root: the folder that holds one directory per engine version.
+        max_files: the oldest beyond these are removed.
+    """
+
+    def __init__(self, root: Path, engine: WasmEngine, *, max_files: int = 64) -> None:
+        self._directory = root / engine.fingerprint
+        self._engine = engine
+        self._max_files = max_files
+
+    def load(self, content_hash: str) -> wit.Component | None:
+        """The compiled component, or None when there is none that may be trusted."""
+        path = self._path(content_hash)
+        try:
+            if path is None or not self._is_ours(path.lstat(), stat.S_ISREG):
+                return None
+            component = wit.Component.deserialize_file(self._engine.native, str(path))
+            os.utime(path)
+        except (OSError, wasmtime.WasmtimeError):
+            return None
+        return component
+
+    def save(self, content_hash: str, component: wit.Component) -> None:
+        """Keep a compiled component for the next process."""
+        path = self._path(content_hash, create=True)
+        if path is None:
+            return
+        try:
+            code = component.serialize()
+            self._write(path, code)
+            self._prune()
+        except (OSError, wasmtime.WasmtimeError) as error:
+            _log.warning("compiled_cache_not_written", error=type(error).__name__)
+
+    def _path(self, content_hash: str, *, create: bool = False) -> Path | None:
+        name = content_hash.lower().removeprefix("sha256:")
+        if not _HEX.fullmatch(name):
+            return None
+        try:
+            if create:
+                self._directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._directory.mkdir(mode=0o700, exist_ok=True)
+            if not self._is_ours(self._directory.lstat(), stat.S_ISDIR):
+                _log.warning("compiled_cache_refused", reason="owner_or_permissions")
+                return None
+        except OSError:
+            return None
+        return self._directory / f"{name}{_SUFFIX}"
+
+    @staticmethod
+    def _is_ours(facts: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
+        return (
+            is_kind(facts.st_mode)
+            and facts.st_uid == os.geteuid()
+            and stat.S_IMODE(facts.st_mode) & 0o077 == 0
+        )
+
+    def _write(self, path: Path, code: bytes | bytearray) -> None:
+        with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
+            try:
+                file.write(code)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+
+    def _prune(self) -> None:
+        files = [(path.lstat().st_mtime, path) for path in self._directory.glob(f"*{_SUFFIX}")]
+        for _, path in sorted(files, reverse=True)[self._max_files :]:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,107 @@
+"""The WebAssembly engine: its settings, and the clock that can interrupt its guests."""
+
+import hashlib
+import importlib.metadata
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import wasmtime
+from wasmtime import _bindings as c  # settings that the binding's Config does not offer
+from wasmtime import component as wit
+
+TICK_S = 0.01
+"""How often the epoch advances while a guest runs: the grain of every deadline."""
+
+_SETTINGS = "epoch_interruption=1 threads=0 component_model_async=0"
+_EMPTY_COMPONENT = b"\0asm\x0d\0\x01\0"
+
+
+class EngineFailed(Exception):
+    """The engine cannot work on this machine; the message is for the log."""
+
+
+class WasmEngine:
+    """One engine, shared by every component and thread of a backend.
+
+    Raises:
+        EngineFailed: the native library refused to start.
+    """
+
+    def __init__(self) -> None:
+        config = wasmtime.Config()
+        config.epoch_interruption = True
+        config.wasm_threads = False  # an atomic wait cannot be interrupted
+        c.wasmtime_config_wasm_component_model_async_set(config.ptr(), False)
+        try:
+            self.native = wasmtime.Engine(config)
+        except wasmtime.WasmtimeError as error:
+            raise EngineFailed(str(error)) from error
+        self._ticker = _Ticker(self.native)
+
+    @property
+    def version(self) -> str:
+        """The engine library's version."""
+        return importlib.metadata.version("wasmtime")
+
+    @property
+    def fingerprint(self) -> str:
+        """What compiled code depends on besides its source: names a cache directory."""
+        facts = f"{_SETTINGS} {platform.machine()} {platform.system()}"
+        return f"wasmtime-{self.version}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+
+    def probe(self) -> None:
+        """Compile and instantiate the smallest component. Raises EngineFailed."""
+        try:
+            component = wit.Component(self.native, _EMPTY_COMPONENT)
+            with wasmtime.Store(self.native) as store, wit.Linker(self.native) as linker:
+                store.set_epoch_deadline(1_000)
+                linker.instantiate(store, component)
+        except wasmtime.WasmtimeError as error:
+            raise EngineFailed(str(error)) from error
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep the epoch advancing while a guest runs; an idle engine costs no wake-ups."""
+        self._ticker.begin()
+        try:
+            yield
+        finally:
+            self._ticker.end()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Stop the epoch: no guest may run after this."""
+        self._ticker.stop(timeout_s)
+
+
+class _Ticker:
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self._engine = engine
+        self._change = threading.Condition()
+        self._guests = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="guest-epoch", daemon=True)
+        self._thread.start()
+
+    def begin(self) -> None:
+        with self._change:
+            self._guests += 1
+            self._change.notify()
+
+    def end(self) -> None:
+        with self._change:
+            self._guests -= 1
+
+    def stop(self, timeout_s: float) -> None:
+        self._stopped.set()
+        with self._change:
+            self._change.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            with self._change:
+                self._change.wait_for(lambda: self._guests or self._stopped.is_set())
+            while self._guests and not self._stopped.wait(TICK_S):
+                self._engine.increment_epoch()

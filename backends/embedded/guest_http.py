@@ -1,0 +1,63 @@
+"""The guest's view of a call: an execute-request record, and what its answer means."""
+
+from urllib.parse import urlencode
+
+from backends.contract import ExecuteRequest, ExecuteResult
+from backends.embedded.failures import GuestFailed
+
+_BODILESS = frozenset({204, 304})
+
+
+def guest_request(request: ExecuteRequest) -> dict[str, object]:
+    """The record that a handler is called with."""
+    context = request.context
+    return {
+        "context": {
+            "request-id": request.request_id,
+            "tenant-id": context.tenant_id,
+            "extension-id": context.extension_id,
+            "install-id": context.install_id,
+            "version-id": context.version_id,
+        },
+        "http": {
+            "method": request.method,
+            "url": guest_url(request.path, request.query),
+            "headers": [{"name": name, "value": value} for name, value in request.headers],
+            "body": request.body,
+        },
+    }
+
+
+def guest_url(path: str, query: tuple[tuple[str, str], ...]) -> str:
+    """The relative address that the guest sees; the query as a form encodes it.
+
+    Source:
+        WHATWG URL section 5.2 (application/x-www-form-urlencoded).
+
+    >>> guest_url("/a", (("q", "x y"), ("q", "&")))
+    '/a?q=x+y&q=%26'
+    >>> guest_url("/a?b", (("c", ""),))
+    '/a?b&c='
+    """
+    if not query:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(query)}"
+
+
+def guest_result(answer: object) -> ExecuteResult:
+    """Read an execute-response record.
+
+    Raises:
+        GuestFailed: the status is none that a final answer can have (RFC 9110 section 15).
+    """
+    match answer:
+        case {"status": int(status), "headers": list(headers), "body": bytes() | None as body}:
+            if not 200 <= status <= 599:
+                raise GuestFailed("execute_invalid_answer", f"status {status}")
+            return ExecuteResult(
+                status=status,
+                headers=tuple((header["name"], header["value"]) for header in headers),
+                body=None if status in _BODILESS else body,
+            )
+        case _:
+            raise GuestFailed("execute_invalid_answer", "not an execute-response")

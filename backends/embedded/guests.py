@@ -1,0 +1,133 @@
+"""Guests ready to run, by content hash: opened, compiled and linked once."""
+
+import asyncio
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import wasmtime
+from wasmtime import component as wit
+
+from backends.bundles import BundleError, BundleStore
+from backends.embedded.compiled_cache import CompiledCache
+from backends.embedded.engine import WasmEngine
+from backends.embedded.execution import PreparedGuest, prepare
+from backends.embedded.failures import GuestFailed
+from backends.embedded.linking import HostTable
+from backends.errors import Phase, RunnerUnreachable
+
+_MAX_GUESTS = 32
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A bundle's component, and the capabilities its manifest declares."""
+
+    prepared: PreparedGuest
+    declared: tuple[str, ...]
+
+
+class Guests:
+    """The least recently used are forgotten. Belongs to one event loop.
+
+    A component that the world refuses stays refused, because its bytes cannot change
+    under its hash; a bundle that could not be read is tried again.
+    """
+
+    def __init__(
+        self,
+        engine: WasmEngine,
+        bundles: BundleStore,
+        compiled: CompiledCache,
+        table: HostTable,
+        *,
+        max_guests: int = _MAX_GUESTS,
+    ) -> None:
+        self._engine = engine
+        self._bundles = bundles
+        self._compiled = compiled
+        self._table = table
+        self._max_guests = max_guests
+        self._known: OrderedDict[str, Guest | GuestFailed] = OrderedDict()
+        self._coming: dict[str, asyncio.Task[Guest]] = {}
+        self._closed = False
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guest-compile")
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def get(self, content_hash: str) -> Guest:
+        """The guest; whoever asks while it is being compiled waits for the same work.
+
+        Raises:
+            GuestFailed: bundle_fetch_failed, execute_no_handler, execute_link_failed, or
+                execute_failed when the component does not compile.
+            RunnerUnreachable: this was closed.
+        """
+        key = content_hash.lower()
+        known = self._known.get(key)
+        if isinstance(known, GuestFailed):
+            raise GuestFailed(known.error, known.detail, status=known.status)
+        if known is not None:
+            self._known.move_to_end(key)
+            return known
+        if self._closed:
+            raise RunnerUnreachable("closed", phase=Phase.ADMIT)
+        task = self._coming.get(key)
+        if task is None:
+            task = self._coming[key] = asyncio.create_task(self._load(key))
+            task.add_done_callback(lambda task: self._loaded(key, task))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise RunnerUnreachable("closed", phase=Phase.ADMIT) from None
+            raise
+
+    async def aclose(self) -> None:
+        """Forget everything; work in progress is abandoned to its thread."""
+        self._closed = True
+        for task in tuple(self._coming.values()):
+            task.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._known.clear()
+
+    def _loaded(self, key: str, task: asyncio.Task[Guest]) -> None:
+        del self._coming[key]
+        if not task.cancelled():
+            task.exception()  # seen, even when every caller has gone
+
+    async def _load(self, key: str) -> Guest:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, self._open, key)
+        if isinstance(found, GuestFailed) and found.error == "bundle_fetch_failed":
+            raise found
+        self._known[key] = found
+        while len(self._known) > self._max_guests:
+            self._known.popitem(last=False)
+        if isinstance(found, GuestFailed):
+            raise found
+        return found
+
+    def _open(self, content_hash: str) -> Guest | GuestFailed:
+        try:
+            bundle = self._bundles.open(content_hash)
+            component = self._compiled.load(content_hash)
+            if component is None:
+                component = self._compile(bundle.wasm_path.read_bytes())
+                self._compiled.save(content_hash, component)
+            prepared = prepare(self._engine, component, self._table)
+        except BundleError as error:
+            return GuestFailed("bundle_fetch_failed", error.reason, status=502)
+        except OSError as error:
+            return GuestFailed("bundle_fetch_failed", type(error).__name__, status=502)
+        except GuestFailed as error:
+            return error
+        return Guest(prepared, bundle.manifest.capabilities)
+
+    def _compile(self, wasm: bytes) -> wit.Component:
+        try:
+            return wit.Component(self._engine.native, wasm)
+        except wasmtime.WasmtimeError as error:
+            raise GuestFailed("execute_failed", f"compile: {error}") from error

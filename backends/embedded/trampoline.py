@@ -1,0 +1,126 @@
+"""From a guest's call of an import to a Python host function, and back.
+
+Entered through the C API with our own callbacks: the binding's keep a raised exception
+in a global, where the call of another thread may pick it up.
+"""
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from wasmtime import _bindings as c  # the binding's add_func converts values its own way
+from wasmtime import _ffi as ffi
+from wasmtime import component as wit
+
+from backends.embedded.failures import raise_if_failed
+from backends.embedded.host.call import Call, Err
+from backends.embedded.host.table import HostFunction
+from backends.embedded.marshalling import ListCodec, RecordCodec, ResultCodec, zero
+from backends.embedded.scalars import Codec, EnumCodec, expect
+
+Trampoline = Any
+"""A callback that C enters; it must live as long as the linker that holds its address."""
+
+_U64 = ffi.WASMTIME_COMPONENT_U64.value
+_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
+_LAST_RESORT = ("internal", "denied", "not-allowed")
+_log = structlog.get_logger()
+_here = threading.local()
+
+
+@contextmanager
+def serving(call: Call) -> Iterator[None]:
+    """Host functions that the guest of this thread enters speak for `call`."""
+    _here.call = call
+    try:
+        yield
+    finally:
+        del _here.call
+
+
+def trampoline(
+    name: str, function: HostFunction, params: Sequence[Codec], result: Codec | None
+) -> Trampoline:
+    """Make the callback of one import.
+
+    A host function never raises; one that does, or that answers what its WIT type cannot
+    hold, is logged without its message, which may quote the guest's data. The guest then
+    gets the error of the import's own type, or a trap where the type has none.
+    """
+
+    def enter(
+        _data: object, _context: object, _type: object, args: Any, _n: int, results: Any, _m: int
+    ) -> int:
+        try:
+            answer = function(
+                _here.call, *[codec.lift(args[index]) for index, codec in enumerate(params)]
+            )
+            if result is not None:
+                zero(results[0])
+                result.lower(answer, results[0])
+        except Exception as error:  # noqa: BLE001 - nothing may be raised into native code
+            _log.error("host_function_failed", function=name, error=type(error).__name__)
+            return _give_error(result, results)
+        return 0
+
+    return c.wasmtime_component_func_callback_t(enter)
+
+
+def trap(name: str) -> Trampoline:
+    """Make the callback of an import that no guest may use."""
+    message = f"{name} is not available".encode()
+
+    def enter(*_: object) -> int:
+        return _error(message)
+
+    return c.wasmtime_component_func_callback_t(enter)
+
+
+def clock(read_ns: Callable[[], int]) -> Trampoline:
+    """Make the callback of a function without parameters that returns a u64."""
+
+    def enter(
+        _data: object, _context: object, _type: object, _args: Any, _n: int, results: Any, _m: int
+    ) -> int:
+        results[0].of.u64 = read_ns()
+        results[0].kind = _U64
+        return 0
+
+    return c.wasmtime_component_func_callback_t(enter)
+
+
+def add(instance: wit.LinkerInstance, function: str, callback: Trampoline) -> None:
+    """Define a function of an interface. Raises WasmtimeError."""
+    name = ctypes.create_string_buffer(function.encode())
+    raise_if_failed(
+        c.wasmtime_component_linker_instance_add_func(
+            instance.ptr(), name, len(name) - 1, callback, None, _NO_FINALIZER
+        )
+    )
+
+
+def _give_error(result: Codec | None, results: Any) -> int:
+    if result is None:
+        return 0
+    c.wasmtime_component_val_delete(ctypes.byref(results[0]))
+    zero(results[0])
+    match result:
+        case ResultCodec(err=EnumCodec() as err):
+            tag = next((tag for tag in _LAST_RESORT if tag in err.names), err.names[-1])
+            result.lower(Err(tag), results[0])
+        case RecordCodec() if {"success", "error"} <= {name for name, _ in result.fields}:
+            blank: dict[str, object] = dict.fromkeys(name for name, _ in result.fields)
+            result.lower(blank | {"success": False, "error": "internal error"}, results[0])
+        case ListCodec():
+            result.lower([], results[0])
+        case _:
+            return _error(b"the host could not answer")
+    return 0
+
+
+def _error(message: bytes) -> int:
+    pointer = c.wasmtime_error_new(message)
+    return expect(ctypes.cast(pointer, ctypes.c_void_p).value, int)

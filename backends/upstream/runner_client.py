@@ -1,0 +1,177 @@
+"""The runner protocol over a transport: what is sent, and what the answers mean."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from backends.contract import (
+    AssetRequest,
+    AssetResponse,
+    BackendHealth,
+    ExecuteRequest,
+    ExecuteResult,
+    Pairs,
+)
+from backends.envelope import decode_result, encode_request
+from backends.envelope_members import EnvelopeError
+from backends.errors import Phase, RunnerProtocolError, RunnerRefusedSize
+from backends.header_policy import asset_to_runner, to_runner
+from backends.settings import Timeouts
+from backends.upstream.address import RunnerAddress
+from backends.upstream.assets import asset_response, asset_target
+from backends.upstream.bodies import content_length, discard, read_whole
+from backends.upstream.health import probe
+from backends.upstream.retry import RetryOnce
+from backends.upstream.statuses import refusal
+from backends.upstream.transport import (
+    Budget,
+    Transport,
+    TransportStats,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+HEALTH_BUDGET_S: Final = 2.0
+
+
+def no_credentials() -> Pairs:
+    """For a runner whose door asks for nothing beyond the protocol's own fields."""
+    return ()
+
+
+class RunnerClient:
+    """Speaks the runner protocol to one address.
+
+    Args:
+        transport: owned: closed with this.
+        public_base: where browsers find the runner's UI files; redirects are moved there.
+        credentials: the fields that the runner's front door wants, asked for anew with every
+            request; may raise RunnerUnreachable.
+        max_answer_bytes: the largest envelope that is taken in.
+        health_budget_s: how long a probe may take.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        address: RunnerAddress,
+        *,
+        public_base: str,
+        timeouts: Timeouts,
+        credentials: Callable[[], Pairs] = no_credentials,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        health_budget_s: float = HEALTH_BUDGET_S,
+    ) -> None:
+        self._transport = RetryOnce(transport)
+        self._address = address
+        self._public_base = public_base
+        self._timeouts = timeouts
+        self._credentials = credentials
+        self._max_answer_bytes = max_answer_bytes
+        self._health_budget_s = health_budget_s
+
+    async def execute(self, request: ExecuteRequest) -> ExecuteResult:
+        """POST /v1/execute; the answer's last byte within request.timeout_s."""
+        ends = time.monotonic() + request.timeout_s
+        response = await self._transport.exchange(
+            UpstreamRequest(
+                method="POST",
+                target=f"{self._address.base_path}/v1/execute",
+                headers=to_runner(request) + self._credentials(),
+                body=encode_request(request),
+                budget=self._budget(body_by=ends),
+            )
+        )
+        if response.status != 200:
+            await discard(response.body)
+            if response.status == 413:
+                raise RunnerRefusedSize("runner_said_413", phase=Phase.FIRST_BYTE)
+            raise refusal(response.status, response.headers)
+        if fault := self._unreadable(response):
+            await response.body.aclose()
+            raise RunnerProtocolError(fault, phase=Phase.BODY)
+        raw = await read_whole(response.body, max_bytes=self._max_answer_bytes)
+        try:
+            return decode_result(raw)
+        except EnvelopeError as broken:
+            raise RunnerProtocolError(broken.reason, phase=Phase.BODY) from None
+
+    async def fetch_asset(self, request: AssetRequest) -> AssetResponse:
+        """GET or HEAD of one UI file; the first byte within request.timeout_s."""
+        target = asset_target(self._address, request)
+        response = await self._transport.exchange(
+            UpstreamRequest(
+                method=request.method,
+                target=target,
+                headers=asset_to_runner(request) + self._credentials(),
+                budget=self._budget(head_by=time.monotonic() + request.timeout_s),
+            )
+        )
+        return await asset_response(
+            response,
+            request,
+            target=target,
+            address=self._address,
+            public_base=self._public_base,
+        )
+
+    async def health(self) -> BackendHealth:
+        """GET /healthz, within a budget of its own. Raises no BackendError."""
+
+        async def ask() -> UpstreamResponse:
+            return await self._transport.exchange(
+                UpstreamRequest(
+                    method="GET",
+                    target=f"{self._address.base_path}/healthz",
+                    headers=self._credentials(),
+                    budget=self._budget(body_by=time.monotonic() + self._health_budget_s),
+                )
+            )
+
+        return await probe(ask)
+
+    def stats(self) -> TransportStats:
+        """What the pool holds now, and what it did so far."""
+        return self._transport.stats()
+
+    def facts(self) -> dict[str, object]:
+        """What an operator wants to see of the connections, without credentials."""
+        stats = self.stats()
+        return {
+            "base_url": self._address.url,
+            "connections": {
+                "in_flight": stats.in_flight,
+                "idle": stats.idle,
+                "opened": stats.opened,
+                "reused": stats.reused,
+            },
+            "retries": stats.retries,
+            "timeouts": {
+                "connect_s": self._timeouts.connect_s,
+                "first_byte_s": self._timeouts.first_byte_s,
+                "idle_s": self._timeouts.idle_s,
+            },
+        }
+
+    async def aclose(self) -> None:
+        """Close every connection; calls still running fail with a BackendError."""
+        await self._transport.aclose()
+
+    def _budget(self, *, head_by: float | None = None, body_by: float | None = None) -> Budget:
+        return Budget(
+            connect_s=self._timeouts.connect_s,
+            first_byte_s=self._timeouts.first_byte_s,
+            idle_s=self._timeouts.idle_s,
+            head_by=head_by,
+            body_by=body_by,
+        )
+
+    def _unreadable(self, response: UpstreamResponse) -> str | None:
+        length = content_length(response.headers)
+        if length is not None and length > self._max_answer_bytes:
+            return "answer_too_large"
+        for name, value in response.headers:
+            if name == "content-encoding" and value.strip().lower() != "identity":
+                return "unsupported_content_coding"  # none was asked for
+        return None

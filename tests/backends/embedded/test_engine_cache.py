@@ -1,0 +1,204 @@
+"""Compiled components: compiled once, kept safely, forgotten within bounds."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from wasmtime import component as wit
+
+from backends.bundles import BundleStore
+from backends.embedded.compiled_cache import CompiledCache
+from backends.embedded.engine import WasmEngine
+from backends.embedded.failures import GuestFailed
+from backends.embedded.guests import Guests
+from backends.errors import RunnerUnreachable
+from tests.backends.embedded import wat
+
+HASH = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[WasmEngine]:
+    engine = WasmEngine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def component(engine: WasmEngine) -> wit.Component:
+    return wit.Component(engine.native, wat.ECHO)
+
+
+def test_what_one_process_compiled_another_loads(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    CompiledCache(tmp_path, engine).save(HASH, component)
+    assert CompiledCache(tmp_path, engine).load(HASH) is not None
+
+
+def test_nothing_is_loaded_for_another_engine_version(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    CompiledCache(tmp_path, engine).save(HASH, component)
+    (directory,) = tmp_path.iterdir()
+    directory.rename(tmp_path / "wasmtime-0.0.0-other")
+    assert CompiledCache(tmp_path, engine).load(HASH) is None
+
+
+@pytest.mark.parametrize("name", ["", "sha256:short", "sha256:" + "../" * 20, "a" * 63 + "\n"])
+def test_what_is_no_content_hash_names_no_file(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component, name: str
+) -> None:
+    cache = CompiledCache(tmp_path, engine)
+    cache.save(name, component)
+    assert list(tmp_path.rglob("*.cwasm")) == []
+    assert cache.load(name) is None
+
+
+def test_a_directory_that_others_may_write_to_is_not_used(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    cache = CompiledCache(tmp_path, engine)
+    cache.save(HASH, component)
+    (directory,) = tmp_path.iterdir()
+    directory.chmod(0o770)
+    with capture_logs() as logs:
+        assert cache.load(HASH) is None
+    assert logs[0]["event"] == "compiled_cache_refused"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_owner_is_not_loaded(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    cache = CompiledCache(tmp_path, engine)
+    cache.save(HASH, component)
+    (file,) = tmp_path.rglob("*.cwasm")
+    os.chown(file, 65_534, 65_534)
+    assert cache.load(HASH) is None
+
+
+def test_a_symbolic_link_is_not_followed(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    cache = CompiledCache(tmp_path, engine)
+    cache.save(HASH, component)
+    (file,) = tmp_path.rglob("*.cwasm")
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert cache.load(HASH) is None
+
+
+def test_a_file_that_is_no_compiled_component_is_compiled_anew(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    cache = CompiledCache(tmp_path, engine)
+    cache.save(HASH, component)
+    (file,) = tmp_path.rglob("*.cwasm")
+    file.write_bytes(b"not native code")
+    assert cache.load(HASH) is None
+
+
+def test_files_are_for_their_owner_alone_and_no_temporary_one_is_left(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    CompiledCache(tmp_path / "compiled", engine).save(HASH, component)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.suffix for path in files] == [".cwasm"]
+    assert {path.stat().st_mode & 0o077 for path in (*files, files[0].parent)} == {0}
+
+
+def test_the_least_recently_used_files_are_removed(
+    tmp_path: Path, engine: WasmEngine, component: wit.Component
+) -> None:
+    cache = CompiledCache(tmp_path, engine, max_files=2)
+    for digit in "abc":
+        cache.save(digit * 64, component)
+        for age, file in enumerate(sorted(tmp_path.rglob("*.cwasm"))):
+            os.utime(file, (1_000 + age, 1_000 + age))
+    assert sorted(file.stem[0] for file in tmp_path.rglob("*.cwasm")) == ["b", "c"]
+
+
+def guests_of(tmp_path: Path, engine: WasmEngine, *, max_guests: int = 4) -> Guests:
+    compiled = CompiledCache(tmp_path / "compiled", engine)
+    return Guests(engine, BundleStore(tmp_path), compiled, {}, max_guests=max_guests)
+
+
+async def test_calls_that_come_together_share_one_compilation(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    content_hash = wat.install(tmp_path, wat.ECHO)
+    guests = guests_of(tmp_path, engine)
+    first, *others = await asyncio.gather(*[guests.get(content_hash) for _ in range(8)])
+    assert all(other is first for other in others)
+    await guests.aclose()
+
+
+async def test_one_caller_going_away_does_not_end_the_compilation_for_others(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    content_hash = wat.install(tmp_path, wat.ECHO)
+    guests = guests_of(tmp_path, engine)
+    first = asyncio.create_task(guests.get(content_hash))
+    second = asyncio.create_task(guests.get(content_hash))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).prepared.engine is engine
+    await guests.aclose()
+
+
+async def test_the_least_recently_used_guest_is_forgotten(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    hashes = [wat.install(tmp_path, wat.guest(wat.answering(status))) for status in (201, 202, 203)]
+    guests = guests_of(tmp_path, engine, max_guests=2)
+    first = await guests.get(hashes[0])
+    for content_hash in hashes[1:]:
+        await guests.get(content_hash)
+    assert len(guests) == 2
+    assert await guests.get(hashes[0]) is not first
+    await guests.aclose()
+
+
+async def test_a_missing_bundle_is_found_as_soon_as_it_is_there(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    content_hash = wat.install(tmp_path / "elsewhere", wat.ECHO)
+    guests = guests_of(tmp_path, engine)
+    with pytest.raises(GuestFailed) as caught:
+        await guests.get(content_hash)
+    assert (caught.value.error, caught.value.status) == ("bundle_fetch_failed", 502)
+    BundleStore(tmp_path).add(tmp_path / "elsewhere" / "bundle.tar.zst")
+    assert (await guests.get(content_hash)).declared == ()
+    await guests.aclose()
+
+
+@pytest.mark.parametrize(
+    ("component", "error"),
+    [
+        (wat.NO_HANDLER, "execute_no_handler"),
+        (wat.importing("wasi:http/types@0.2.0"), "execute_link_failed"),
+        (b"\0asm no component", "execute_failed"),
+    ],
+)
+async def test_a_refused_component_is_refused_again_without_compiling_it(
+    tmp_path: Path, engine: WasmEngine, component: str | bytes, error: str
+) -> None:
+    content_hash = wat.install(tmp_path, component)
+    guests = guests_of(tmp_path, engine)
+    for _ in range(2):
+        with pytest.raises(GuestFailed) as caught:
+            await guests.get(content_hash)
+        assert caught.value.error == error
+    assert len(guests) == 1
+    await guests.aclose()
+
+
+async def test_nothing_is_compiled_once_closed(tmp_path: Path, engine: WasmEngine) -> None:
+    guests = guests_of(tmp_path, engine)
+    await guests.aclose()
+    with pytest.raises(RunnerUnreachable):
+        await guests.get(HASH)

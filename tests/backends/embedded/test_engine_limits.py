@@ -1,0 +1,197 @@
+"""What one guest may use, and the word for how it failed."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from wasmtime import component as wit
+
+from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits
+from backends.embedded.deadline import Deadline
+from backends.embedded.engine import WasmEngine
+from backends.embedded.execution import prepare, run
+from backends.embedded.failures import GuestFailed
+from backends.embedded.host.call import Call
+from backends.embedded.linking import HostTable
+from tests.backends.embedded import wat
+
+HASH = "sha256:" + "a" * 64
+FAR_S = 60.0
+MEMORY_MB = 64
+
+Run = Callable[..., ExecuteResult]
+
+
+def request(
+    *, body: bytes | None = b"hi", query: tuple[tuple[str, str], ...] = ()
+) -> ExecuteRequest:
+    return ExecuteRequest(
+        request_id="r-1",
+        context=ExecuteContext(tenant_id="t", extension_id="e", content_hash=HASH),
+        method="POST",
+        path="/x",
+        query=query,
+        headers=(("accept", "a"), ("accept", "b")),
+        body=body,
+        limits=Limits(timeout_ms=60_000),
+        timeout_s=FAR_S,
+    )
+
+
+@pytest.fixture
+def engine() -> Iterator[WasmEngine]:
+    engine = WasmEngine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def run_guest(engine: WasmEngine) -> Run:
+    def runner(
+        text: str,
+        said: ExecuteRequest | None = None,
+        *,
+        deadline: Deadline | None = None,
+        table: HostTable | None = None,
+        memory_mb: int = MEMORY_MB,
+    ) -> ExecuteResult:
+        guest = prepare(engine, wit.Component(engine.native, text), table or {})
+        deadline = deadline or Deadline(time.monotonic() + FAR_S)
+        said = said or request()
+        # These guests' host functions need no services, which only open on an event loop.
+        call = Call(said, frozenset(), deadline.at, services=None)  # type: ignore[arg-type]  # see above
+        return run(guest, call, deadline, memory_mb)
+
+    return runner
+
+
+def failure(run_guest: Run, text: str, **given: object) -> str:
+    with pytest.raises(GuestFailed) as caught:
+        run_guest(text, **given)
+    return caught.value.error
+
+
+def test_a_guest_sees_the_request_and_its_answer_keeps_order_and_repeats(run_guest: Run) -> None:
+    answer = run_guest(wat.ECHO)
+    assert answer == ExecuteResult(
+        status=200, headers=(("accept", "a"), ("accept", "b")), body=b"hi"
+    )
+
+
+@pytest.mark.parametrize("body", [None, b"", bytes(range(256)) * 1_024])
+def test_no_body_an_empty_body_and_a_long_one_stay_apart(
+    run_guest: Run, body: bytes | None
+) -> None:
+    assert run_guest(wat.ECHO, request(body=body)).body == body
+
+
+def test_the_query_reaches_the_guest_as_a_form_encodes_it(run_guest: Run) -> None:
+    assert (
+        run_guest(wat.URL, request(query=(("q", "x y"), ("q", "ü&")))).body
+        == b"/x?q=x+y&q=%C3%BC%26"
+    )
+
+
+def test_an_endless_loop_ends_at_its_deadline(run_guest: Run) -> None:
+    deadline = Deadline(time.monotonic() + 0.1)
+    assert failure(run_guest, wat.ENDLESS, deadline=deadline) == "execute_timeout"
+    assert time.monotonic() >= deadline.at  # late ticks may end it later, never earlier
+
+
+def test_a_guest_that_starts_after_its_deadline_does_not_run(run_guest: Run) -> None:
+    assert failure(run_guest, wat.ECHO, deadline=Deadline(time.monotonic())) == "execute_timeout"
+
+
+def test_an_interrupted_guest_stops_long_before_its_deadline(run_guest: Run) -> None:
+    deadline = Deadline(time.monotonic() + FAR_S)
+    entered = threading.Event()
+
+    def log_info(_call: Call, _message: str) -> None:
+        entered.set()
+
+    table = {"logging": {"log-info": log_info}}
+    text = wat.calling_log_info(then="(loop $forever (br $forever))")
+
+    def stop() -> None:
+        entered.wait()
+        deadline.interrupt()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    assert failure(run_guest, text, deadline=deadline, table=table) == "execute_interrupted"
+    stopper.join()
+
+
+def test_a_trap_is_told_apart(run_guest: Run) -> None:
+    assert failure(run_guest, wat.TRAP) == "execute_trapped"
+
+
+def test_endless_recursion_is_a_trap(run_guest: Run) -> None:
+    assert failure(run_guest, wat.RECURSION) == "execute_trapped"
+
+
+def test_memory_stops_growing_at_the_limit_and_the_guest_may_answer(run_guest: Run) -> None:
+    assert run_guest(wat.HUNGRY).status == 507
+
+
+def test_a_guest_that_starts_larger_than_its_limit_is_out_of_memory(run_guest: Run) -> None:
+    assert failure(run_guest, wat.LARGE_FROM_THE_START) == "execute_out_of_memory"
+    assert run_guest(wat.LARGE_FROM_THE_START, memory_mb=256).status == 200
+
+
+def test_an_allocator_that_gives_up_by_name_is_out_of_memory(run_guest: Run) -> None:
+    assert failure(run_guest, wat.OUT_OF_MEMORY) == "execute_out_of_memory"
+
+
+def test_a_sleep_in_the_engines_clock_is_refused_since_no_deadline_would_reach_it(
+    run_guest: Run,
+) -> None:
+    assert failure(run_guest, wat.SLEEPER) == "execute_trapped"
+
+
+def test_the_engines_clock_may_be_read(run_guest: Run) -> None:
+    assert run_guest(wat.READS_CLOCK).status == 200
+
+
+@pytest.mark.parametrize("text", [wat.NO_HANDLER, wat.OTHER_HANDLER, wat.OTHER_ANSWER])
+def test_a_component_without_a_handler_of_the_world_is_refused(run_guest: Run, text: str) -> None:
+    assert failure(run_guest, text) == "execute_no_handler"
+
+
+def test_an_answer_of_a_mebibyte_comes_out(run_guest: Run) -> None:
+    answer = run_guest(wat.guest(wat.answering(200, body_bytes=1 << 20), pages=32))
+    assert answer.body is not None
+    assert len(answer.body) == 1 << 20
+
+
+def test_an_answer_larger_than_the_engine_moves_has_a_word_of_its_own(run_guest: Run) -> None:
+    text = wat.guest(wat.answering(200, body_bytes=3 << 20), pages=64)
+    assert failure(run_guest, text) == "execute_invalid_answer"
+
+
+@pytest.mark.parametrize("status", [0, 100, 199, 600, 65_535])
+def test_a_status_that_ends_no_exchange_is_an_invalid_answer(run_guest: Run, status: int) -> None:
+    assert failure(run_guest, wat.guest(wat.answering(status))) == "execute_invalid_answer"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_may_have_no_body_loses_it(run_guest: Run, status: int) -> None:
+    assert run_guest(wat.guest(wat.answering(status, body_bytes=5))).body is None
+
+
+def test_what_is_no_text_cannot_enter_a_guest(run_guest: Run) -> None:
+    said = replace(request(), path="/\ud800")
+    assert failure(run_guest, wat.ECHO, said=said) == "execute_failed"
+
+
+def test_an_engine_probes_itself(engine: WasmEngine) -> None:
+    engine.probe()
+    assert engine.fingerprint.startswith(f"wasmtime-{engine.version}-")
+
+
+def test_a_failure_keeps_the_engines_words_for_the_log_and_bounds_them() -> None:
+    failed = GuestFailed("execute_trapped", "x" * 10_000)
+    assert str(failed) == "execute_trapped"
+    assert len(failed.detail) == 2_000
