@@ -1,0 +1,1 @@
+"""Policy in front of every handler: one file, one idea, one factory."""

@@ -1,0 +1,157 @@
+"""One line for every request, written when it is over.
+
+It holds what this program decided and counted, never what the client wrote: no path, query,
+header value or body. A client that goes away is an everyday event, not an error.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from structlog.typing import FilteringBoundLogger
+
+from backends.errors import BackendError
+from middleware.backend_tag import SERVED_BY
+from middleware.errors import Refusal
+from middleware.labels import method_of, route_of
+from middleware.request_id import request_id_of
+from middleware.source import Source
+
+ANSWERED: Final = "request_answered"
+ABANDONED: Final = "request_abandoned"
+
+FACTS: web.RequestKey[dict[str, object]] = web.RequestKey("facts")
+"""What is known about a request so far, for its line in the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLog:
+    """`quiet_routes` are logged at debug level: a prober asks them every few seconds."""
+
+    quiet_routes: frozenset[str] = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def note(request: web.BaseRequest, **facts: object) -> None:
+    """Add facts to the request's line, such as tenant, extension, error, phase, upstream_ms.
+
+    A fact that is None is left out of the line.
+    """
+    known: dict[str, object] | None = request.get(FACTS)
+    if known is None:
+        request[FACTS] = facts
+    else:
+        known.update(facts)
+
+
+async def note_status(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The on_response_prepare signal that keeps the status of an answer that breaks off."""
+    note(request, status=response.status)
+
+
+def access_log(
+    source: Source[AccessLog], *, clock: Callable[[], float] = time.perf_counter
+) -> Middleware:
+    """Write one event per request: `request_answered`, or `request_abandoned` by its client.
+
+    Args:
+        clock: monotonic seconds.
+
+    It belongs outside whatever turns exceptions into answers, so that it sees the final
+    status. `duration_ms` ends when a streamed answer is complete, and when a buffered one
+    is handed to the server for sending. `bytes_out` counts the body alone.
+    """
+    log: FilteringBoundLogger = structlog.get_logger("access")
+
+    @web.middleware
+    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = clock()
+        sent = _count_body(request)
+        event, buffered = ANSWERED, 0
+        try:
+            response = await handler(request)
+            note(request, status=response.status)
+            if not response.prepared:
+                buffered = _body_length(request, response)
+                if _is_gone(request):
+                    event = ABANDONED
+        except web.HTTPException as answer:
+            note(request, status=answer.status)
+            raise
+        except (asyncio.CancelledError, ConnectionError):
+            event = ABANDONED
+            note(request, reason="client_gone" if _is_gone(request) else "cancelled")
+            raise
+        except Exception as failure:
+            # Nothing could answer for it any more: the answer had begun and was cut off.
+            note(request, truncated=True, **_why(failure))
+            raise
+        finally:
+            facts = _line(request)
+            facts["duration_ms"] = round((clock() - started) * 1000, 3)
+            facts["bytes_in"] = request.content.total_bytes
+            facts["bytes_out"] = sent() + buffered
+            _emit(log, event, facts, quiet=facts["route"] in source().quiet_routes)
+        return response
+
+    return record
+
+
+def _count_body(request: web.Request) -> Callable[[], int]:
+    total = 0
+
+    def add(size: int, _written: int) -> None:
+        nonlocal total
+        total += size
+
+    request.writer.on_body_write = add
+    return lambda: total
+
+
+def _body_length(request: web.Request, response: web.StreamResponse) -> int:
+    if request.method == "HEAD" or not isinstance(response, web.Response):
+        return 0
+    return response.content_length or 0
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def _why(failure: Exception) -> dict[str, object]:
+    match failure:
+        case BackendError(reason=reason, phase=phase):
+            return {"reason": reason, "phase": phase}
+        case Refusal(reason=reason):
+            return {"reason": reason}
+        case _:
+            return {"reason": type(failure).__name__}
+
+
+def _line(request: web.Request) -> dict[str, object]:
+    line: dict[str, object] = {
+        "request_id": request_id_of(request),
+        "method": method_of(request),
+        "route": route_of(request),
+    }
+    served_by = request.get(SERVED_BY)
+    if served_by is not None:
+        line["backend"] = served_by.kind
+        line["generation"] = served_by.generation
+    facts: dict[str, object] = request.get(FACTS, {})
+    line.update((name, value) for name, value in facts.items() if value is not None)
+    return line
+
+
+def _emit(log: FilteringBoundLogger, event: str, line: dict[str, object], *, quiet: bool) -> None:
+    status = line.get("status")
+    if quiet:
+        log.debug(event, **line)
+    elif event == ANSWERED and ("truncated" in line or (isinstance(status, int) and status >= 500)):
+        log.warning(event, **line)
+    else:
+        log.info(event, **line)

@@ -1,0 +1,115 @@
+"""Who may look at and replace the backend: whoever holds the admin token.
+
+Without a token only this machine may, which takes more than a loopback peer: any web page
+open in a local browser can send requests to loopback too, and by DNS rebinding under a name
+of its own choosing.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+from yarl import URL
+
+from middleware.errors import Forbidden, InvalidRequest, Unauthenticated
+from middleware.source import Source
+
+TOKEN_HEADER: Final = "x-gateway-admin-token"  # noqa: S105 - the name of a field, not a token
+
+_CHALLENGE: Final = 'Bearer realm="gateway admin"'
+_FORWARDED: Final = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_HOST)
+_OWN_SITE: Final = frozenset({"same-origin", "same-site", "none"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminAuth:
+    """What opens the admin routes.
+
+    Args:
+        token: None: no token is configured, loopback alone opens.
+        loopback_listener: whether this process listens on loopback only.
+    """
+
+    token: str | None = field(repr=False)
+    loopback_listener: bool
+
+
+def admin(
+    source: Source[AdminAuth], *, is_admin_route: Callable[[web.Request], bool]
+) -> Middleware:
+    """Let admins alone through to admin routes. Raises what `require_admin` raises."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_admin_route(request):
+            require_admin(source(), request)
+        return await handler(request)
+
+    return guard
+
+
+def require_admin(auth: AdminAuth, request: web.BaseRequest) -> None:
+    """Return when this request may administer.
+
+    Raises:
+        Unauthenticated: a token is configured and the request has none or another.
+        Forbidden: no token is configured, and this is not a call of this machine's user.
+        InvalidRequest: more than one token was sent.
+    """
+    if auth.token is None:
+        _require_local(auth, request)
+        return
+    given = _given_token(request)
+    if given is None:
+        raise Unauthenticated("missing_admin_token", challenge=_CHALLENGE)
+    if not hmac.compare_digest(given.encode(errors="surrogateescape"), auth.token.encode()):
+        raise Unauthenticated("wrong_admin_token", challenge=_CHALLENGE)
+
+
+def _given_token(request: web.BaseRequest) -> str | None:
+    tokens = list(request.headers.getall(TOKEN_HEADER, ()))
+    for value in request.headers.getall(hdrs.AUTHORIZATION, ()):
+        scheme, _, credentials = value.partition(" ")
+        if scheme.lower() == "bearer":
+            tokens.append(credentials.strip())
+    if len(tokens) > 1:
+        raise InvalidRequest("repeated_header", field=TOKEN_HEADER)
+    return tokens[0] if tokens else None
+
+
+def _require_local(auth: AdminAuth, request: web.BaseRequest) -> None:
+    if not (auth.loopback_listener and _is_loopback(request.remote or "")):
+        raise Forbidden("admin_token_not_configured")
+    if not _is_loopback(_host_name(f"//{request.host}")):
+        raise Forbidden("admin_host_not_loopback")
+    # A proxy or tunnel on this machine lends its loopback address to the whole world.
+    if any(name in request.headers for name in _FORWARDED):
+        raise Forbidden("admin_through_proxy")
+    # Browsers say where a call comes from; tools such as curl say nothing and may pass.
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site not in _OWN_SITE:
+        raise Forbidden("admin_cross_site")
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin.partition("://")[2] != request.host:
+        raise Forbidden("admin_cross_site")
+
+
+def _host_name(authority: str) -> str:
+    try:
+        return URL(authority, encoded=True).host or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    # No public name server can answer for these (RFC 6761 section 6.3).
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

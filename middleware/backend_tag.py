@@ -1,0 +1,39 @@
+"""Every answer says which backend stood behind it: an operator's first question after a swap."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from middleware.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBy:
+    """A backend as the outside may know it."""
+
+    kind: str
+    generation: int
+
+
+SERVED_BY = web.RequestKey("served_by", ServedBy)
+"""Set by whoever hands the request to a backend: a swap may happen before the answer."""
+
+
+def stamp_backend(
+    current: Source[ServedBy],
+) -> Callable[[web.BaseRequest, web.StreamResponse], Awaitable[None]]:
+    """The on_response_prepare signal that names the backend.
+
+    Args:
+        current: named on answers that no backend had a part in.
+    """
+
+    async def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        served_by = request.get(SERVED_BY) or current()
+        response.headers["x-runner-backend"] = served_by.kind
+        response.headers["x-runner-generation"] = str(served_by.generation)
+        # Extensions are third parties: no browser may guess that their text is a script.
+        response.headers["x-content-type-options"] = "nosniff"
+
+    return stamp

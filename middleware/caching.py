@@ -1,0 +1,54 @@
+"""Who may keep an answer, and for how long: decided here, never relayed.
+
+A runner says `immutable` about everything, failures included. One 404 or one tenant's data
+kept by a shared cache for a year cannot be called back, so the default is not to keep.
+"""
+
+from enum import Enum
+
+from aiohttp import hdrs, web
+
+_STREAMS = frozenset({"text/event-stream", "application/x-ndjson"})
+_IMMUTABLE_STATUSES = frozenset({200, 206, 304})
+
+
+class CacheRule(Enum):
+    """What a handler knows about its answer."""
+
+    NO_STORE = "no_store"
+    IMMUTABLE = "immutable"  # the address names the content: it can never change
+    REVALIDATE = "revalidate"  # may be kept, must be asked about before each use
+    AS_ANSWERED = "as_answered"  # the answer's own cache-control, when it has one
+
+
+CACHE_RULE = web.RequestKey("cache_rule", CacheRule)
+
+
+async def stamp_caching(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The on_response_prepare signal that sets Cache-Control (RFC 9111 section 5.2.2).
+
+    Errors and redirects are never kept, whatever the rule: the same address may answer
+    well a second later. Streams must not be transformed either: a proxy that compresses
+    holds events back until its buffer is full.
+    """
+    headers = response.headers
+    if _media_type(response) in _STREAMS:
+        headers[hdrs.CACHE_CONTROL] = "no-cache, no-transform"
+        headers["X-Accel-Buffering"] = "no"
+        return
+    rule = request.get(CACHE_RULE, CacheRule.NO_STORE)
+    if response.status >= 300 and response.status != 304:
+        rule = CacheRule.NO_STORE
+    match rule:
+        case CacheRule.IMMUTABLE if response.status in _IMMUTABLE_STATUSES:
+            headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable"
+        case CacheRule.REVALIDATE:
+            headers[hdrs.CACHE_CONTROL] = "no-cache"
+        case CacheRule.AS_ANSWERED:
+            headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+        case _:
+            headers[hdrs.CACHE_CONTROL] = "no-store"
+
+
+def _media_type(response: web.StreamResponse) -> str:
+    return response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()

@@ -1,0 +1,146 @@
+"""Who calls: a tenant, perhaps a person, and how we know.
+
+The tenant decides whose extensions run and whose secrets they get. It comes from whoever
+proved to be the application, never from what a browser says.
+"""
+
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, assert_never
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from multidict import MultiMapping
+
+from backends.contract import User
+from middleware.access_log import note
+from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
+from middleware.source import Source
+from middleware.user_header import parse_user
+
+KEY_HEADER: Final = "x-gateway-key"
+USER_HEADER: Final = "x-gateway-user"
+TENANT_HEADER: Final = "x-alga-tenant"
+OTHER_TENANT_HEADER: Final = "x-tenant-id"
+
+_TENANT: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_CHALLENGE: Final = 'Gateway-Key realm="gateway"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whose request this is. `user` is None when the application names no person."""
+
+    tenant_id: str
+    user: User | None = field(default=None, repr=False)
+    via: Literal["dev", "proxy"]
+
+
+@dataclass(frozen=True, slots=True)
+class DevAuth:
+    """Everybody is this one tenant: for a developer's own machine."""
+
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAuth:
+    """Whoever knows the key is the application and says which tenant calls."""
+
+    key: str = field(repr=False)
+
+
+Auth = DevAuth | ProxyAuth
+
+CALLER = web.RequestKey("caller", Caller)
+
+
+def caller(
+    source: Source[Auth],
+    *,
+    needs_caller: Callable[[web.Request], bool],
+    takes_caller: Callable[[web.Request], bool] = lambda _: True,
+) -> Middleware:
+    """Set CALLER, or refuse.
+
+    Args:
+        needs_caller: whether a route answers nobody but known callers. On other routes a
+            request without a key passes without CALLER; one with a wrong key is refused
+            there too, for it says that somebody is misconfigured or guessing.
+        takes_caller: whether a caller means anything to a route at all. On those that know
+            their clients by other means, what looks like a caller is not looked at.
+
+    The middleware raises what `identify` raises.
+    """
+
+    @web.middleware
+    async def recognise(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not takes_caller(request):
+            return await handler(request)
+        auth = source()
+        anonymous = isinstance(auth, ProxyAuth) and KEY_HEADER not in request.headers
+        if needs_caller(request) or not anonymous:
+            known = request[CALLER] = identify(auth, request.headers)
+            note(request, tenant=known.tenant_id)
+        return await handler(request)
+
+    return recognise
+
+
+def identify(auth: Auth, headers: MultiMapping[str]) -> Caller:
+    """Who these headers belong to.
+
+    Raises:
+        Unauthenticated: no key, a wrong key, or a key without a tenant.
+        TenantMismatch: another tenant is named as well.
+        InvalidRequest: a field came twice, the tenant is no tenant id, or the user block
+            is not what the runner protocol calls a user.
+
+    >>> from multidict import CIMultiDict
+    >>> identify(DevAuth("acme"), CIMultiDict()).tenant_id
+    'acme'
+    """
+    match auth:
+        case DevAuth(tenant):
+            _same_tenant(tenant, _single(headers, TENANT_HEADER))
+            _same_tenant(tenant, _single(headers, OTHER_TENANT_HEADER))
+            return Caller(tenant_id=tenant, via="dev")
+        case ProxyAuth(key):
+            _require_key(key, _single(headers, KEY_HEADER))
+            tenant = _require_tenant(_single(headers, TENANT_HEADER))
+            _same_tenant(tenant, _single(headers, OTHER_TENANT_HEADER))
+            encoded = _single(headers, USER_HEADER)
+            user = None if encoded is None else parse_user(encoded)
+            return Caller(tenant_id=tenant, user=user, via="proxy")
+        case _:
+            assert_never(auth)
+
+
+def _single(headers: MultiMapping[str], name: str) -> str | None:
+    value = headers.get(name)
+    if value is not None and len(headers.getall(name)) > 1:
+        raise InvalidRequest("repeated_header", field=name)
+    return value
+
+
+def _require_key(expected: str, given: str | None) -> None:
+    if given is None:
+        raise Unauthenticated("missing_key", challenge=_CHALLENGE)
+    # aiohttp hands undecodable bytes on as surrogates: they must compare, not raise.
+    if not hmac.compare_digest(given.encode(errors="surrogateescape"), expected.encode()):
+        raise Unauthenticated("wrong_key", challenge=_CHALLENGE)
+
+
+def _require_tenant(given: str | None) -> str:
+    if not given:
+        raise Unauthenticated("missing_tenant", challenge=_CHALLENGE)
+    if _TENANT.fullmatch(given) is None:
+        raise InvalidRequest("invalid_tenant", field=TENANT_HEADER)
+    return given
+
+
+def _same_tenant(tenant: str, named: str | None) -> None:
+    if named is not None and named != tenant:
+        raise TenantMismatch

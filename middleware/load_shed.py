@@ -1,0 +1,62 @@
+"""Refuse early: past `limit` running requests, answering slowly helps no one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from middleware.errors import Overloaded
+from middleware.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadShed:
+    """`limit` requests at once; the rest is told to come back after `retry_after_s`."""
+
+    limit: int
+    retry_after_s: int = 1
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"limit must be at least 1, not {self.limit}")
+
+
+class InFlight:
+    """How many requests run now: written by the middleware, read by the metrics."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def load_shed(
+    source: Source[LoadShed],
+    *,
+    in_flight: InFlight,
+    is_exempt: Callable[[web.Request], bool] = lambda _: False,
+) -> Middleware:
+    """Count requests and refuse the one too many.
+
+    Args:
+        in_flight: the counter, shared with whoever wants to read it.
+        is_exempt: requests that pass uncounted: a health probe that is shed looks like a
+            crash and gets the process killed at the worst moment.
+
+    The middleware raises Overloaded. A lower limit after a reload takes effect for new
+    requests; what runs may finish.
+    """
+
+    @web.middleware
+    async def shed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_exempt(request):
+            return await handler(request)
+        config = source()
+        if in_flight.count >= config.limit:
+            raise Overloaded(config.retry_after_s)
+        in_flight.count += 1
+        try:
+            return await handler(request)
+        finally:
+            in_flight.count -= 1
+
+    return shed

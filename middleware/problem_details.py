@@ -1,0 +1,42 @@
+"""The boundary where exceptions become answers, as long as that is still possible.
+
+Once the first byte of an answer has left, a second answer would land inside the first one's
+body. Then the connection is reset, because only that tells every client, whatever the framing,
+that what it has is not the whole.
+"""
+
+from collections.abc import Callable
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from middleware.connection_close import reset_connection
+
+
+def problem_details(render: Callable[[web.Request, Exception], web.Response]) -> Middleware:
+    """Turn whatever a handler raises into an answer.
+
+    Args:
+        render: makes the answer (RFC 9457); it never sees a redirect. The Allow field of a
+            405 is carried over for it (RFC 9110 section 15.5.6).
+
+    Raises what the handler raised when the answer had already begun. Cancellation passes
+    untouched.
+    """
+
+    @web.middleware
+    async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Exception as failure:
+            if request.writer.output_size > 0:
+                reset_connection(request)
+                raise
+            if isinstance(failure, web.HTTPException) and failure.status < 400:
+                raise
+            response = render(request, failure)
+            if isinstance(failure, web.HTTPMethodNotAllowed):
+                response.headers[hdrs.ALLOW] = failure.headers[hdrs.ALLOW]
+            return response
+
+    return boundary

@@ -1,0 +1,192 @@
+import base64
+from typing import Final
+
+import orjson
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from pytest_aiohttp.plugin import AiohttpClient
+
+from backends.contract import User
+from middleware.caller import CALLER, Auth, DevAuth, ProxyAuth, caller, identify
+from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
+from middleware.problem_details import problem_details
+from middleware.user_header import parse_user
+from tests.middleware.wire import render
+
+KEY: Final = "correct horse battery staple"
+PROXY: Final = ProxyAuth(KEY)
+PERSON: Final[dict[str, object]] = {
+    "user_id": "u1",
+    "user_email": "ada@example.com",
+    "user_name": "Ada",
+    "user_type": "internal",
+}
+
+
+def _sent(**fields: str) -> CIMultiDict[str]:
+    return CIMultiDict({name.replace("_", "-"): value for name, value in fields.items()})
+
+
+def _encoded(document: object) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(document)).decode().rstrip("=")
+
+
+def test_the_application_says_which_tenant_calls() -> None:
+    known = identify(PROXY, _sent(x_gateway_key=KEY, x_alga_tenant="acme"))
+    assert (known.tenant_id, known.user, known.via) == ("acme", None, "proxy")
+
+
+def test_the_application_may_say_which_person_calls() -> None:
+    document = {**PERSON, "client_id": "c1", "additional_fields": {"locale": "de"}}
+    headers = _sent(x_gateway_key=KEY, x_alga_tenant="acme", x_gateway_user=_encoded(document))
+    assert identify(PROXY, headers).user == User(
+        user_id="u1",
+        user_email="ada@example.com",
+        user_name="Ada",
+        user_type="internal",
+        client_id="c1",
+        additional_fields={"locale": "de"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"x_alga_tenant": "acme"}, "missing_key"),
+        ({"x_alga_tenant": "acme", "x_gateway_key": KEY + "r"}, "wrong_key"),
+        ({"x_alga_tenant": "acme", "x_gateway_key": ""}, "wrong_key"),
+        ({"x_alga_tenant": "acme", "x_gateway_key": "\udcff"}, "wrong_key"),
+        ({"x_gateway_key": KEY}, "missing_tenant"),
+        ({"x_gateway_key": KEY, "x_alga_tenant": ""}, "missing_tenant"),
+    ],
+)
+def test_without_the_key_and_a_tenant_nobody_is_known(fields: dict[str, str], reason: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        identify(PROXY, _sent(**fields))
+    assert caught.value.reason == reason
+    assert caught.value.challenge
+
+
+@pytest.mark.parametrize("tenant", ["a b", "a/b", "ü", "a" * 129, "a\n"])
+def test_a_tenant_that_is_no_id_is_refused(tenant: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        identify(PROXY, _sent(x_gateway_key=KEY, x_alga_tenant=tenant))
+    assert (caught.value.reason, caught.value.field) == ("invalid_tenant", "x-alga-tenant")
+
+
+def test_one_call_cannot_name_two_tenants() -> None:
+    headers = _sent(x_gateway_key=KEY, x_alga_tenant="acme", x_tenant_id="umbrella")
+    with pytest.raises(TenantMismatch):
+        identify(PROXY, headers)
+
+
+def test_naming_the_same_tenant_twice_over_is_no_mismatch() -> None:
+    headers = _sent(x_gateway_key=KEY, x_alga_tenant="acme", x_tenant_id="acme")
+    assert identify(PROXY, headers).tenant_id == "acme"
+
+
+@pytest.mark.parametrize(
+    "name", ["x-gateway-key", "x-alga-tenant", "x-tenant-id", "x-gateway-user"]
+)
+def test_a_field_that_decides_must_come_once(name: str) -> None:
+    headers = _sent(
+        x_gateway_key=KEY, x_alga_tenant="acme", x_tenant_id="acme", x_gateway_user=_encoded(PERSON)
+    )
+    headers.add(name, headers[name])
+    with pytest.raises(InvalidRequest) as caught:
+        identify(PROXY, headers)
+    assert (caught.value.reason, caught.value.field) == ("repeated_header", name)
+
+
+@pytest.mark.parametrize("name", ["x_alga_tenant", "x_tenant_id"])
+def test_in_dev_mode_no_other_tenant_passes(name: str) -> None:
+    assert identify(DevAuth("dev"), _sent(**{name: "dev"})).tenant_id == "dev"
+    with pytest.raises(TenantMismatch):
+        identify(DevAuth("dev"), _sent(**{name: "acme"}))
+
+
+def test_a_key_is_never_shown() -> None:
+    assert KEY not in repr(PROXY)
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({}, "user_id"),
+        ({**PERSON, "user_email": None}, "user_email"),
+        ({**PERSON, "user_type": 1}, "user_type"),
+        ({**PERSON, "client_name": None}, "client_name"),
+        ({**PERSON, "client_id": 7}, "client_id"),
+        ({**PERSON, "additional_fields": []}, "additional_fields"),
+        ({**PERSON, "additional_fields": {"a": 1}}, "additional_fields"),
+        ({**PERSON, "client_name": "a", "company_name": "a"}, "company_name"),
+        ({**PERSON, "is_admin": "yes"}, "unknown_member"),
+        ([PERSON], None),
+        ("x", None),
+    ],
+)
+def test_a_user_that_the_runner_would_refuse_is_refused(document: object, field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_user(_encoded(document))
+    assert (caught.value.reason, caught.value.field) == ("invalid_user", field)
+
+
+@pytest.mark.parametrize("encoded", ["", "!", "a", "eyJ", "\udcff", "e30 ", _encoded("x" * 9000)])
+def test_an_unreadable_user_is_refused_without_quoting_it(encoded: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_user(encoded)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_the_older_name_of_the_client_name_is_understood() -> None:
+    assert parse_user(_encoded({**PERSON, "company_name": "Acme"})).client_name == "Acme"
+
+
+@given(st.text(max_size=80) | st.binary(max_size=60).map(lambda b: base64.b64encode(b).decode()))
+def test_no_user_header_breaks_the_door(encoded: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_user(encoded)
+
+
+def _app(auth: Auth) -> web.Application:
+    async def who(request: web.Request) -> web.Response:
+        known = request.get(CALLER)
+        return web.Response(text="nobody" if known is None else known.tenant_id)
+
+    middlewares = [
+        problem_details(render),
+        caller(lambda: auth, needs_caller=lambda request: request.path == "/private"),
+    ]
+    app = web.Application(middlewares=middlewares)
+    app.router.add_get("/private", who)
+    app.router.add_get("/public", who)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status", "text"),
+    [
+        ("/private", KEY, 200, "acme"),
+        ("/private", None, 401, "missing_key"),
+        ("/private", "wrong", 401, "wrong_key"),
+        ("/public", KEY, 200, "acme"),
+        ("/public", None, 200, "nobody"),
+        ("/public", "wrong", 401, "wrong_key"),
+    ],
+)
+async def test_a_public_route_knows_its_caller_when_there_is_one(
+    aiohttp_client: AiohttpClient, path: str, key: str | None, status: int, text: str
+) -> None:
+    client = await aiohttp_client(_app(PROXY))
+    headers = {"x-alga-tenant": "acme"} | ({} if key is None else {"x-gateway-key": key})
+    answer = await client.get(path, headers=headers)
+    assert (answer.status, await answer.text()) == (status, text)
+
+
+async def test_in_dev_mode_everybody_is_known(aiohttp_client: AiohttpClient) -> None:
+    client = await aiohttp_client(_app(DevAuth("dev")))
+    assert await (await client.get("/public")).text() == "dev"
