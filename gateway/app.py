@@ -1,0 +1,90 @@
+"""Puts the parts together: the only module that knows all three packages."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from aiohttp import web
+
+from backends.factory import open_backend
+from backends.slot import Slot
+from gateway import pipeline
+from gateway.collector import GatewayCollector
+from gateway.installs.factory import open_installs
+from gateway.keys import (
+    IN_FLIGHT,
+    LIVE,
+    METRICS,
+    PROBER,
+    RECEIPTS,
+    RELOADER,
+    STATE,
+    UI_TENANTS,
+)
+from gateway.live import Live
+from gateway.probe import Prober
+from gateway.receipts import Receipts
+from gateway.reload import Openers, Reloader
+from gateway.routes.table import GATEWAY_ROUTES, Route, mount
+from gateway.settings import Settings
+from gateway.state import State
+from gateway.ui_tenants import UiTenants
+from gateway.warming import warm
+from middleware.caller import ProxyAuth
+from middleware.load_shed import InFlight
+from middleware.metrics import Metrics
+
+OPENERS = Openers(backend=open_backend, installs=open_installs)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    load: Callable[[], Settings],
+    on_commit: Callable[[Settings], None] = lambda _: None,
+    openers: Openers = OPENERS,
+    routes: Sequence[Route] = GATEWAY_ROUTES,
+) -> web.Application:
+    """A gateway ready to run; nothing is opened until it starts.
+
+    Args:
+        load: reads the settings anew for a reload; raises SettingsError.
+        on_commit: told the settings that a reload has switched to.
+    """
+    app = web.Application(client_max_size=settings.max_body_bytes)
+    app[STATE] = State()
+    app[METRICS] = Metrics()
+    app[METRICS].registry.register(GatewayCollector(app))
+    app[IN_FLIGHT] = InFlight()
+    app[UI_TENANTS] = UiTenants(_signing_key(settings))
+
+    async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        slot = Slot(await openers.backend(settings.backend))
+        live = app[LIVE] = Live(settings, slot, openers.installs(settings))
+        prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
+        receipts = app[RECEIPTS] = Receipts()
+        reloader = app[RELOADER] = Reloader(
+            live, prober, receipts, openers, load=load, on_commit=on_commit
+        )
+        warming = asyncio.create_task(warm(slot.current.backend, live.installs), name="warming")
+        async with prober.running():
+            yield
+        warming.cancel()
+        await asyncio.wait([warming])
+        await reloader.aclose()
+        await live.installs.aclose()
+        await slot.aclose(within_s=0)  # the server has waited for the calls already
+
+    app.cleanup_ctx.append(lifetime)
+    access_of = mount(app, routes)
+    app.router.add_static("/gateway/problems", Path(str(files("static") / "problems")))
+    pipeline.install(app, access_of)
+    return app
+
+
+def _signing_key(settings: Settings) -> str:
+    """One key for all replicas, which share the gateway key; alone, any key will do."""
+    auth = settings.auth
+    return auth.key if isinstance(auth, ProxyAuth) else secrets.token_urlsafe()

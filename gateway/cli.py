@@ -1,0 +1,110 @@
+"""The verbs. Each reads the settings, calls the module that does the work, and reports.
+
+That module is imported inside its verb: `check` and `--help` answer without waiting for a
+WebAssembly engine to load. Exit codes: 0 ok, 1 found wrong, 2 used wrong.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import click
+
+from gateway.cli_bundle import bundle
+from gateway.cli_output import as_json, loaded_settings, print_json, problem_rows, table
+
+Environ = Mapping[str, str]
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="extension-gateway", message="%(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """One door in front of extension runners. Without a verb: serve.
+
+    Everything is configured by environment variables, or by NAME=value lines in .env;
+    `check` lists them.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+@cli.command()
+@click.pass_obj
+def serve(environ: Environ) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reloads its settings."""
+    settings = loaded_settings(environ)
+    from gateway.serve import serve as run
+
+    sys.exit(run(settings, environ))
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def check(environ: Environ, *, json: bool) -> None:
+    """Validate the settings without starting, and show what counts."""
+    from gateway.environment import unread_warning
+    from gateway.settings import SettingsError, effective, load
+
+    try:
+        settings = load(environ)
+    except SettingsError as wrong:
+        if not json:
+            raise click.ClickException(f"the settings cannot be used:\n{wrong}") from None
+        print_json({"ok": False, "problems": problem_rows(wrong)})
+        sys.exit(1)
+    rows = effective(settings)
+    if json:
+        print_json(
+            {
+                "ok": True,
+                "env_file": None if settings.env_file is None else str(settings.env_file),
+                "settings": [asdict(row) for row in rows],
+                "pinned_by_environment": settings.pinned,
+                "unread": settings.unread,
+            }
+        )
+        return
+    click.echo(
+        table(
+            ("variable", "value", "origin", "tier"),
+            [(row.variable, row.value, row.origin, row.tier) for row in rows],
+        )
+    )
+    for name in settings.pinned:
+        click.echo(f"note: {name} in the env file is overruled by the process environment.")
+    for name in settings.unread:
+        click.echo(f"note: {unread_warning(name)}")
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port.  [default: PORT, or 8080]")
+@click.pass_obj
+def runner(environ: Environ, *, host: str, port: int | None) -> None:
+    """Serve the embedded backend over the runner protocol, for another gateway to use."""
+    from gateway.setting_rules import is_loopback
+
+    settings = loaded_settings(environ)
+    has_token = settings.service_token is not None or settings.service_token_file is not None
+    if not has_token and not is_loopback(host):
+        raise click.UsageError(
+            "Beyond loopback anybody could run extensions: set RUNNER_SERVICE_TOKEN first."
+        )
+    from gateway.runner_app import run_runner
+
+    sys.exit(
+        run_runner(
+            settings, environ, host=host, port=settings.runner_port if port is None else port
+        )
+    )
+
+
+cli.add_command(bundle)
+
+
+def main() -> None:
+    """The program: the only place that looks at the process environment."""
+    cli(obj=dict(os.environ))

@@ -1,0 +1,171 @@
+"""The verbs about bundles: make one, check one, install, list and remove."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli_output import as_json, found_wrong, loaded_settings, print_json, table
+
+if TYPE_CHECKING:
+    from gateway.installs.contract import Install
+
+Environ = Mapping[str, str]
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_EITHER = click.Path(exists=True, path_type=Path)
+
+
+@click.group()
+def bundle() -> None:
+    """Make, check, install, list and remove extension bundles."""
+
+
+@bundle.command()
+@click.argument("directory", type=_FOLDER)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write.  [default: DIRECTORY's name with .tar.zst, here]",
+)
+@as_json
+def pack(directory: Path, *, out: Path | None, json: bool) -> None:
+    """Pack an extension's folder into one archive and print its content hash."""
+    from backends.bundles import BundleError
+    from backends.bundles import pack as pack_bundle
+    from backends.manifest import ManifestError
+
+    target = out or Path(f"{directory.resolve().name}.tar.zst")
+    with found_wrong(BundleError, ManifestError, OSError, json=json):
+        content_hash = pack_bundle(directory, target)
+    if json:
+        print_json({"ok": True, "content_hash": content_hash, "file": str(target)})
+    else:
+        click.echo(f"{content_hash}  {target}")
+
+
+@bundle.command()
+@click.argument("file", type=_FILE)
+@as_json
+def verify(file: Path, *, json: bool) -> None:
+    """Check an archive as an install would, without installing it."""
+    from backends.bundles import BundleError, BundleStore
+    from backends.manifest import ManifestError
+
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        found_wrong(BundleError, ManifestError, OSError, json=json),
+    ):
+        checked = BundleStore(Path(scratch)).add(file)
+    if json:
+        print_json(
+            {
+                "ok": True,
+                "content_hash": checked.content_hash,
+                "extension": checked.manifest.slug,
+                "version": checked.manifest.version,
+                "capabilities": checked.manifest.capabilities,
+                "warnings": checked.manifest.warnings,
+            }
+        )
+        return
+    click.echo(f"{checked.content_hash}  {checked.manifest.slug} {checked.manifest.version}")
+    for warning in checked.manifest.warnings:
+        click.echo(f"warning: {warning}")
+
+
+@bundle.command()
+@click.argument("source", type=_EITHER)
+@click.option("--tenant", help="Whose install it is; * is everybody's.  [default: the dev tenant]")
+@as_json
+@click.pass_obj
+def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -> None:
+    """Install an archive, or a folder, which is packed first."""
+    from backends.bundles import BundleError
+    from backends.bundles import pack as pack_bundle
+    from backends.manifest import ManifestError
+    from gateway.installs.directory import install_bundle
+
+    settings = loaded_settings(environ)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        found_wrong(BundleError, ManifestError, OSError, ValueError, json=json),
+    ):
+        archive = source
+        if source.is_dir():
+            archive = Path(scratch) / "bundle.tar.zst"
+            pack_bundle(source, archive)
+        done = install_bundle(
+            settings.embedded.bundle_dir,
+            archive,
+            tenant=tenant or settings.variables.gateway_dev_tenant,
+        )
+    if json:
+        print_json({"ok": True, "install": _facts(done)})
+    else:
+        click.echo(f"installed {_line(done)}")
+
+
+@bundle.command("list")
+@as_json
+@click.pass_obj
+def list_(environ: Environ, *, json: bool) -> None:
+    """List what is installed."""
+    from backends.bundles import BundleError
+    from gateway.installs.directory import list_installs
+
+    settings = loaded_settings(environ)
+    with found_wrong(BundleError, OSError, ValueError, json=json):
+        installs = list_installs(settings.embedded.bundle_dir)
+    if json:
+        print_json({"ok": True, "installs": [_facts(one) for one in installs]})
+    elif not installs:
+        click.echo(f"nothing is installed in {settings.embedded.bundle_dir}")
+    else:
+        rows = [
+            (one.tenant_id, one.extension_slug or "", one.version or "", one.content_hash)
+            for one in installs
+        ]
+        click.echo(table(("tenant", "extension", "version", "content hash"), rows))
+
+
+@bundle.command()
+@click.argument("which")
+@as_json
+@click.pass_obj
+def remove(environ: Environ, which: str, *, json: bool) -> None:
+    """Remove an install: WHICH is its id, registry id or publisher.name."""
+    from backends.bundles import BundleError
+    from gateway.installs.contract import ExtensionNotInstalled
+    from gateway.installs.directory import remove_install
+
+    settings = loaded_settings(environ)
+    with found_wrong(BundleError, OSError, ValueError, json=json):
+        try:
+            gone = remove_install(settings.embedded.bundle_dir, which)
+        except ExtensionNotInstalled:
+            raise ValueError(f"nothing called {which} is installed") from None
+    if json:
+        print_json({"ok": True, "removed": _facts(gone)})
+    else:
+        click.echo(f"removed {_line(gone)}")
+
+
+def _line(install: "Install") -> str:
+    return f"{install.extension_slug} {install.version} for {install.tenant_id}"
+
+
+def _facts(install: "Install") -> Mapping[str, object]:
+    return {
+        "tenant": install.tenant_id,
+        "extension": install.extension_slug,
+        "version": install.version,
+        "install_id": install.install_id,
+        "registry_id": install.registry_id,
+        "content_hash": install.content_hash,
+        "granted": install.providers,
+    }

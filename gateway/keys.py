@@ -1,0 +1,22 @@
+"""The whole list of what an application carries; what a request carries is listed beside
+the middleware that puts it there."""
+
+from aiohttp import web
+
+from gateway.live import Live
+from gateway.probe import Prober
+from gateway.receipts import Receipts
+from gateway.reload import Reloader
+from gateway.state import State
+from gateway.ui_tenants import UiTenants
+from middleware.load_shed import InFlight
+from middleware.metrics import Metrics
+
+LIVE = web.AppKey("live", Live)
+PROBER = web.AppKey("prober", Prober)
+RECEIPTS = web.AppKey("receipts", Receipts)
+RELOADER = web.AppKey("reloader", Reloader)
+METRICS = web.AppKey("metrics", Metrics)
+IN_FLIGHT = web.AppKey("in_flight", InFlight)
+UI_TENANTS = web.AppKey("ui_tenants", UiTenants)
+STATE = web.AppKey("state", State)

@@ -1,0 +1,62 @@
+"""What a reload replaces, in one place: settings, policies, installs, and the slot."""
+
+from dataclasses import dataclass
+
+from backends.slot import Slot
+from gateway.installs.contract import Installs
+from gateway.settings import Settings
+from middleware.admin import AdminAuth
+from middleware.backend_tag import ServedBy
+from middleware.body_limit import BodyLimit
+from middleware.caller import DevAuth, ProxyAuth
+from middleware.cors import Cors
+from middleware.load_shed import LoadShed
+from middleware.service_auth import ServiceAuth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The configuration of every middleware, made once per committed settings."""
+
+    body_limit: BodyLimit
+    load_shed: LoadShed
+    cors: Cors
+    auth: DevAuth | ProxyAuth
+    admin: AdminAuth
+    service_auth: ServiceAuth
+
+
+def policies_of(settings: Settings) -> Policies:
+    """Translate settings into what each middleware is configured with."""
+    return Policies(
+        body_limit=BodyLimit(max_bytes=settings.max_body_bytes, idle_s=settings.listen.body_idle_s),
+        load_shed=LoadShed(limit=settings.max_in_flight),
+        cors=Cors(allowed_origins=settings.allowed_origins),
+        auth=settings.auth,
+        admin=AdminAuth(token=settings.admin_token, loopback_listener=settings.listen.is_loopback),
+        service_auth=ServiceAuth(
+            token=settings.service_token, token_file=settings.service_token_file
+        ),
+    )
+
+
+class Live:
+    """The committed state. Readers take what they need once and keep it for their request."""
+
+    def __init__(self, settings: Settings, slot: Slot, installs: Installs) -> None:
+        self.slot = slot
+        self.settings = settings
+        self.policies = policies_of(settings)
+        self.installs = installs
+
+    @property
+    def served_by(self) -> ServedBy:
+        """The current backend, as answers that no backend had a part in name it."""
+        current = self.slot.current
+        return ServedBy(current.identity.kind, current.number)
+
+    def commit(self, settings: Settings, installs: Installs) -> None:
+        """Replace everything but the slot. Synchronous: no request sees a half of it."""
+        self.settings = settings
+        self.policies = policies_of(settings)
+        self.installs = installs

@@ -1,0 +1,1 @@
+"""What answers where: one module per group of routes."""

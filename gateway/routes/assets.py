@@ -1,0 +1,119 @@
+"""`/runner/ext-ui/...` and `/ext-ui/...`: an extension's UI files, streamed."""
+
+from aiohttp import hdrs, web
+
+from backends.contract import AssetRequest, AssetResponse, ByteStream
+from backends.header_policy import client_to_asset
+from backends.ui_url import is_content_hash
+from gateway.keys import LIVE, UI_TENANTS
+from gateway.outcomes import InvalidContentHash
+from gateway.routes.delegate import delegated
+from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
+from gateway.ui_tenants import PARAMETER
+from middleware.access_log import note
+from middleware.caching import CACHE_RULE, CacheRule
+from middleware.caller import CALLER, DevAuth
+from middleware.errors import TenantMismatch
+from middleware.request_id import request_id_of
+from middleware.service_auth import SERVICE_TOKEN
+
+_HTML = "text/html"
+_TENANT = "tenant"
+
+
+async def asset(request: web.Request) -> web.StreamResponse:
+    """Find out for which tenant, delegate, stream."""
+    raw_path, raw_query = split_raw(request.raw_path)
+    _, _, rest = raw_path.partition("/ext-ui/")
+    raw_extension, _, rest = rest.partition("/")
+    raw_hash, _, path = rest.partition("/")
+    extension, content_hash = decoded(raw_extension), decoded(raw_hash).lower()
+    if not is_content_hash(content_hash):
+        raise InvalidContentHash
+    tenant = _tenant(request, raw_query, extension, content_hash)
+    note(request, tenant=tenant, extension=extension)
+    with delegated(request) as generation:
+        response = await generation.backend.fetch_asset(
+            AssetRequest(
+                request_id=request_id_of(request),
+                method=request.method,
+                extension_id=extension,
+                content_hash=content_hash,
+                path=path,
+                query=with_fields(
+                    raw_query,
+                    without=frozenset({_TENANT, PARAMETER}),
+                    add=((_TENANT, tenant),) if tenant else (),
+                ),
+                tenant_id=tenant,
+                headers=client_to_asset(request.headers.items()),
+                timeout_s=request.app[LIVE].settings.timeout_s,
+                service_token=request[SERVICE_TOKEN],
+            )
+        )
+        request[CACHE_RULE] = _cache_rule(response)
+        return await _send(request, response)
+
+
+def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: str) -> str | None:
+    """Whose bundle this is, from whoever may be believed; never from a bare parameter.
+
+    Raises:
+        TenantMismatch: the address names another tenant than the one it was made for.
+    """
+    query = dict(query_pairs(raw_query))
+    caller = request.get(CALLER)
+    known = request.app[UI_TENANTS]
+    auth = request.app[LIVE].settings.auth
+    if caller is not None:
+        tenant: str | None = caller.tenant_id
+    elif signed := query.get(PARAMETER):
+        tenant = known.verify(signed, extension, content_hash)
+    else:
+        tenant = known.remembered(extension, content_hash)
+    if tenant is None and isinstance(auth, DevAuth):
+        tenant = auth.tenant
+    named = query.get(_TENANT)
+    if named and tenant and named != tenant:
+        raise TenantMismatch
+    return tenant
+
+
+def _cache_rule(response: AssetResponse) -> CacheRule:
+    """The address names the content, but a page must be able to name newer content."""
+    content_type = dict(response.headers).get("content-type", "")
+    return CacheRule.REVALIDATE if content_type.startswith(_HTML) else CacheRule.IMMUTABLE
+
+
+async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:
+    if isinstance(found.body, bytes):
+        response = web.Response(status=found.status, body=found.body or None)
+        _set_headers(response, found)
+        return response
+    return await _stream(request, found, found.body)
+
+
+async def _stream(
+    request: web.Request, found: AssetResponse, body: ByteStream
+) -> web.StreamResponse:
+    """Pass the body on as it comes; back-pressure is the client's own pace.
+
+    An error after the first byte leaves here as it is: whoever catches it aborts the
+    connection, so that a body cut short can be told from a whole one.
+    """
+    response = web.StreamResponse(status=found.status)
+    _set_headers(response, found)
+    try:
+        await response.prepare(request)
+        async for chunk in body:
+            await response.write(chunk)
+        await response.write_eof()
+    finally:
+        await body.aclose()
+    return response
+
+
+def _set_headers(response: web.StreamResponse, found: AssetResponse) -> None:
+    response.headers.update(found.headers)
+    if found.status == 304:
+        response.headers.popall(hdrs.CONTENT_LENGTH, None)  # RFC 9110 section 8.6

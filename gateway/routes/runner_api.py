@@ -1,0 +1,96 @@
+"""`POST /v1/execute`: the runner protocol in, the runner protocol out.
+
+A host application that builds envelopes itself points RUNNER_BASE_URL at the gateway and
+changes nothing else. `python -m gateway runner` answers with the same handler.
+"""
+
+import hmac
+
+from aiohttp import web
+
+from backends.contract import ExecuteRequest, ExecuteResult
+from backends.envelope import decode_request, encode_result
+from backends.envelope_members import EnvelopeError
+from gateway.keys import LIVE
+from gateway.routes.delegate import delegated
+from middleware.access_log import note
+from middleware.body_limit import read_body
+from middleware.caller import KEY_HEADER, DevAuth, ProxyAuth
+from middleware.errors import InvalidRequest, Unauthenticated
+from middleware.request_id import request_id_of
+from middleware.service_auth import SERVICE_TOKEN
+
+TOKEN_HEADER = "x-runner-service-token"  # noqa: S105 - the name of a field, not a token
+_CHALLENGE = 'Runner-Service-Token realm="runner"'
+_ROUTING = ("x-alga-tenant", "x-alga-extension")
+
+
+async def execute_envelope(request: web.Request) -> web.Response:
+    """Run the call that the caller's own envelope describes.
+
+    Failures that the protocol answers inside an envelope pass with their class; what hinders
+    the gateway itself is a problem document, as everywhere.
+    """
+    require_service(request)
+    raw = await read_body(request)
+    if not all(request.headers.get(name) for name in _ROUTING):
+        return _envelope(ExecuteResult(status=400, error="missing_routing_headers"))
+    call = _decoded(request, raw or b"")
+    note(request, tenant=call.context.tenant_id, extension=call.context.extension_id)
+    with delegated(request) as generation:
+        result = await generation.backend.execute(call)
+    if result.error is not None:
+        note(request, reason=result.error)
+    return _envelope(result)
+
+
+def require_service(request: web.Request) -> None:
+    """Let through who knows the service token or the gateway key.
+
+    With neither configured only a developer's own machine may.
+
+    Raises:
+        Unauthenticated: anything else.
+    """
+    live = request.app[LIVE]
+    token, auth = request[SERVICE_TOKEN], live.settings.auth
+    key = auth.key if isinstance(auth, ProxyAuth) else None
+    if token is None and key is None:
+        if isinstance(auth, DevAuth) and live.settings.listen.is_loopback:
+            return
+        raise Unauthenticated("service_token_not_configured", challenge=_CHALLENGE)
+    given = ((token, request.headers.get(TOKEN_HEADER)), (key, request.headers.get(KEY_HEADER)))
+    if not any([_same(expected, said) for expected, said in given]):
+        raise Unauthenticated("wrong_service_token", challenge=_CHALLENGE)
+
+
+def _same(expected: str | None, given: str | None) -> bool:
+    if expected is None or given is None:
+        return False
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), expected.encode())
+
+
+def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
+    settings = request.app[LIVE].settings
+    try:
+        call = decode_request(
+            raw,
+            timeout_s=settings.timeout_s,
+            request_id=request_id_of(request),
+            idempotency_key=request.headers.get("x-idempotency-key") or None,
+            config_version=request.headers.get("x-ext-config-version"),
+            secrets_version=request.headers.get("x-ext-secrets-version"),
+            service_token=request[SERVICE_TOKEN],
+        )
+    except EnvelopeError as broken:
+        raise InvalidRequest(broken.reason, field=broken.field) from None
+    # The header chooses the bundle and the body the identity: they must be of one mind.
+    said = (call.context.tenant_id, call.context.extension_id)
+    for name, value in zip(_ROUTING, said, strict=True):
+        if request.headers[name] != value:
+            raise InvalidRequest("header_and_envelope_differ", field=name)
+    return call
+
+
+def _envelope(result: ExecuteResult) -> web.Response:
+    return web.Response(body=encode_result(result), content_type="application/json")

@@ -1,0 +1,78 @@
+"""What answers where, and for whom: the whole surface on one page."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from aiohttp import web
+
+from gateway.routes import admin, assets, execute, health, runner_api, ui_url
+from middleware.body_limit import no_continue_yet
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Access(Enum):
+    """Who may use a route."""
+
+    PUBLIC = "public"
+    CALLER = "caller"  # a known caller
+    BROWSER = "browser"  # anyone; a known caller counts
+    SERVICE = "service"  # who knows the service token; the handler checks
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+
+
+_ASSET = "ext-ui/{extension}/{content_hash}/{path:.*}"
+
+RUNNER_ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE),
+    Route("GET", f"/{_ASSET}", assets.asset, Access.BROWSER),
+)
+"""What a runner answers; its /healthz is its own."""
+
+GATEWAY_ROUTES: tuple[Route, ...] = (
+    Route("*", "/api/ext/{extension}", execute.execute, Access.CALLER),
+    Route("*", "/api/ext/{extension}/{path:.*}", execute.execute, Access.CALLER),
+    Route("*", "/api/ext-proxy/{extension}", execute.execute, Access.CALLER),
+    Route("*", "/api/ext-proxy/{extension}/{path:.*}", execute.execute, Access.CALLER),
+    Route("GET", f"/runner/{_ASSET}", assets.asset, Access.BROWSER),
+    *RUNNER_ROUTES,
+    Route("GET", "/gateway/v1/extensions/{extension}/ui-url", ui_url.ui_url, Access.CALLER),
+    Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),
+    Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),
+    Route("POST", "/gateway/v1/reload", admin.reload, Access.ADMIN),
+    Route("GET", "/healthz", health.healthz, Access.PUBLIC),
+    Route("GET", "/readyz", health.readyz, Access.PUBLIC),
+    Route("GET", "/metrics", health.metrics, Access.PUBLIC),
+)
+
+
+def mount(app: web.Application, routes: Iterable[Route]) -> "AccessOf":
+    """Register `routes`; GET answers HEAD too. Returns who may use what."""
+    access: dict[object, Access] = {}
+    for route in routes:
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        resource = app.router.add_resource(route.path)
+        for method in methods:
+            resource.add_route(method, route.handler, expect_handler=no_continue_yet)
+        access[resource.canonical] = route.access
+    return AccessOf(access)
+
+
+class AccessOf:
+    """Looks up the access of the route that a request matched."""
+
+    def __init__(self, access: dict[object, Access]) -> None:
+        self._access = access
+
+    def __call__(self, request: web.Request) -> Access:
+        resource = request.match_info.route.resource
+        return self._access.get(resource and resource.canonical, Access.PUBLIC)

@@ -1,0 +1,67 @@
+"""`python -m gateway runner`: the embedded backend behind the runner protocol.
+
+So that a second process or a container can be the runner of a gateway that is set to
+`docker` or `knative`. It is the gateway's own application with a runner's routes: the same
+pipeline, limits, logs and errors.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aiohttp import web
+
+from backends.contract import Readiness
+from gateway.app import create_app
+from gateway.keys import LIVE
+from gateway.logs import set_level
+from gateway.routes.health import json_response, metrics, readyz
+from gateway.routes.table import RUNNER_ROUTES, Access, Route
+from gateway.serve import run
+from gateway.settings import Settings, load
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """What the runner protocol says of health; 503 when no extension could be run."""
+    health = await request.app[LIVE].slot.current.backend.health()
+    return json_response(
+        {
+            "cache_writable": health.detail != "bundle_dir_not_writable",
+            "bundle_store": "ok",
+            "ext_cache_max_bytes": None,
+        },
+        status=200 if health.readiness is Readiness.READY else 503,
+    )
+
+
+ROUTES = (
+    *RUNNER_ROUTES,
+    Route("GET", "/healthz", healthz, Access.PUBLIC),
+    Route("GET", "/readyz", readyz, Access.PUBLIC),
+    Route("GET", "/metrics", metrics, Access.PUBLIC),
+)
+
+
+def runner_settings(settings: Settings, *, host: str, port: int) -> Settings:
+    """The same settings for a process that is a runner, listening on `host` and `port`."""
+    return replace(
+        settings,
+        backend=settings.embedded,
+        listen=replace(settings.listen, host=host, port=port),
+    )
+
+
+def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, port: int) -> int:
+    """Serve the runner protocol until SIGTERM or SIGINT. Blocks; returns the exit status."""
+    app = create_app(
+        runner_settings(settings, host=host, port=port),
+        load=lambda: runner_settings(load(environ), host=host, port=port),
+        on_commit=lambda committed: set_level(committed.log_level),
+        routes=ROUTES,
+    )
+    return run(app, runner_settings(settings, host=host, port=port), announce=_announce)
+
+
+async def _announce(origin: str, _settings: Settings, _app: web.Application) -> None:
+    sys.stdout.write(f"Extension runner on {origin}\n")
+    sys.stdout.flush()

@@ -1,0 +1,114 @@
+"""The process around an application: event loop, sockets, signals, and an orderly end."""
+
+import asyncio
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from aiohttp import web
+
+from gateway.app import create_app
+from gateway.keys import RELOADER, STATE
+from gateway.logs import configure_logs, set_level
+from gateway.server import GatewayRunner
+from gateway.settings import Listen, Settings, load
+from gateway.welcome import welcome
+
+BACKLOG = 1024
+
+_log = structlog.get_logger("serve")
+
+Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
+
+
+def serve(settings: Settings, environ: Mapping[str, str]) -> int:
+    """Run the gateway until SIGTERM or SIGINT. Blocks; returns the exit status."""
+    app = create_app(
+        settings,
+        load=lambda: load(environ),
+        on_commit=lambda committed: set_level(committed.log_level),
+    )
+    return run(app, settings, announce=welcome)
+
+
+def run(app: web.Application, settings: Settings, *, announce: Announce) -> int:
+    """Run `app` on the fastest loop there is.
+
+    Args:
+        announce: called once the port is open, with the origin that clients use.
+    """
+    configure_logs(
+        settings.log_format, settings.log_level, sys.stderr, secrets=lambda: settings.secrets
+    )
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(_run(app, settings, announce))
+        except OSError as why:
+            _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
+            return 1
+    return 0
+
+
+async def _run(app: web.Application, settings: Settings, announce: Announce) -> None:
+    listen = settings.listen
+    server = GatewayRunner(app, listen, shutdown_s=settings.drain_s)
+    await server.setup()
+    try:
+        site = web.TCPSite(
+            server, listen.host, listen.port, ssl_context=_tls(listen), backlog=BACKLOG
+        )
+        await site.start()
+        origin = _origin(listen, server)
+        stop = _on_signals(app)
+        _log.info("started", origin=origin, pid=os.getpid())
+        await announce(origin, settings, app)
+        await stop.wait()
+        app[STATE].stopping = True
+        _log.info("stopping", drain_s=settings.drain_s)
+        await site.stop()
+    finally:
+        await server.cleanup()
+        _log.info("stopped")
+
+
+def _on_signals(app: web.Application) -> asyncio.Event:
+    """SIGHUP reloads; the first SIGTERM or SIGINT stops in order, the second at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def ask_to_stop() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, app[RELOADER].signalled)
+    return stop
+
+
+def _tls(listen: Listen) -> ssl.SSLContext | None:
+    if listen.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(listen.tls_cert, listen.tls_key)
+    return context
+
+
+def _origin(listen: Listen, server: GatewayRunner) -> str:
+    """The address that a client on this machine uses; port 0 has become a real one."""
+    port = server.addresses[0][1]
+    host = "127.0.0.1" if listen.host in {"0.0.0.0", "::", ""} else listen.host  # noqa: S104
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{'https' if listen.tls_cert else 'http'}://{host}:{port}"
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not available on this platform: the standard loop will do
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,23 @@
+"""What is wrong with a configuration, said so that it can be mended at once."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingProblem:
+    """One bad variable: what is wrong and what to write. Never holds the value itself."""
+
+    variable: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}: {self.problem}. {self.fix}."
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; `problems` lists every reason at once."""
+
+    def __init__(self, problems: tuple[SettingProblem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

@@ -1,0 +1,114 @@
+"""What no single variable can get wrong: combinations that contradict each other."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final
+
+from backends.contract import BackendKind
+from gateway.setting_problems import SettingProblem
+from gateway.variables import Variables
+
+MIN_PROXY_KEY: Final = 16
+_WELL_KNOWN_KEYS = frozenset(
+    {"changeme", "change-me", "default", "local-runner-key", "password", "secret", "test", "token"}
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on `host`; a name counts if `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def contradictions(values: Variables) -> Iterator[SettingProblem]:
+    """Every combination that cannot work, each blamed on the variable to change.
+
+    `values` already hold the defaults that depend on other variables.
+    """
+    yield from _runner(values)
+    yield from _callers(values)
+    yield from _files_and_budgets(values)
+    yield from _host_application(values)
+
+
+def _runner(values: Variables) -> Iterator[SettingProblem]:
+    if values.runner_base_url is not None:
+        return
+    if values.runner_backend is BackendKind.KNATIVE:
+        yield SettingProblem(
+            variable="RUNNER_BASE_URL",
+            problem="is not set, and the knative backend has no other address",
+            fix="Set it to the runner's address, or choose RUNNER_BACKEND=embedded",
+        )
+    if values.runner_backend is BackendKind.DOCKER and values.runner_docker_host is None:
+        yield SettingProblem(
+            variable="RUNNER_DOCKER_HOST",
+            problem="is not set, nor is RUNNER_BASE_URL, and the docker backend needs an address",
+            fix="Set it to the port that the container publishes, such as http://127.0.0.1:8085",
+        )
+
+
+def _callers(values: Variables) -> Iterator[SettingProblem]:
+    if values.gateway_auth == "dev":
+        if not is_loopback(values.gateway_host):
+            yield SettingProblem(
+                variable="GATEWAY_AUTH",
+                problem="is 'dev', which trusts every caller, while GATEWAY_HOST is not loopback",
+                fix="Set GATEWAY_AUTH=proxy and GATEWAY_PROXY_KEY, or GATEWAY_HOST=127.0.0.1",
+            )
+        return
+    key = values.gateway_proxy_key
+    if key is None or len(key) < MIN_PROXY_KEY or key.lower() in _WELL_KNOWN_KEYS:
+        fault = (
+            "is not set, and GATEWAY_AUTH=proxy needs it"
+            if key is None
+            else f"is well known or shorter than {MIN_PROXY_KEY} characters"
+        )
+        yield SettingProblem(
+            variable="GATEWAY_PROXY_KEY",
+            problem=fault,
+            fix="Write at least 16 characters that nobody can guess: openssl rand -hex 32",
+        )
+
+
+def _files_and_budgets(values: Variables) -> Iterator[SettingProblem]:
+    for absent, present in (
+        ("GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY"),
+        ("GATEWAY_TLS_KEY", "GATEWAY_TLS_CERT"),
+    ):
+        if getattr(values, absent.lower()) is None and getattr(values, present.lower()) is not None:
+            yield SettingProblem(
+                variable=absent,
+                problem=f"is not set, but {present} is",
+                fix="Set both to serve HTTPS, or neither",
+            )
+    if values.runner_service_token is not None and values.runner_service_token_file is not None:
+        yield SettingProblem(
+            variable="RUNNER_SERVICE_TOKEN_FILE",
+            problem="is set, and so is RUNNER_SERVICE_TOKEN",
+            fix="Keep one of the two",
+        )
+    first_byte_ms = values.runner_first_byte_timeout_ms
+    if first_byte_ms is not None and first_byte_ms > values.ext_gateway_timeout_ms:
+        yield SettingProblem(
+            variable="RUNNER_FIRST_BYTE_TIMEOUT_MS",
+            problem="is more than EXT_GATEWAY_TIMEOUT_MS, the budget of the whole call",
+            fix=f"Write at most {values.ext_gateway_timeout_ms}, or raise the whole budget",
+        )
+
+
+def _host_application(values: Variables) -> Iterator[SettingProblem]:
+    if values.registry_base_url is not None and values.runner_config_api_token is None:
+        yield SettingProblem(
+            variable="RUNNER_CONFIG_API_TOKEN",
+            problem="is not set, and the registry at REGISTRY_BASE_URL answers nobody without it",
+            fix="Write the token that the host application expects, or unset REGISTRY_BASE_URL",
+        )
+    if values.storage_api_base_url is not None and values.runner_storage_api_token is None:
+        yield SettingProblem(
+            variable="RUNNER_STORAGE_API_TOKEN",
+            problem="is not set, nor RUNNER_SERVICE_TOKEN, and STORAGE_API_BASE_URL needs one",
+            fix="Write the token that the host application expects",
+        )

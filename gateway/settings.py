@@ -1,0 +1,251 @@
+"""What this program was told, parsed once: frozen, typed, and complete.
+
+`load` reads the process environment and the env file, and refuses with every problem at
+once. Nothing else in the program looks at the environment.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from backends.settings import BackendSettings, EmbeddedSettings
+from gateway.backend_settings import backend_settings, embedded_settings
+from gateway.environment import Origin, Sources, read_sources
+from gateway.setting_problems import SettingProblem, SettingsError
+from gateway.setting_rules import contradictions, is_loopback
+from gateway.variable_parsing import parse, with_defaults
+from gateway.variable_table import VARIABLES
+from gateway.variables import Variables
+from middleware.caller import DevAuth, ProxyAuth
+
+__all__ = [
+    "DirectoryInstallsSettings",
+    "EffectiveRow",
+    "Listen",
+    "RegistryInstallsSettings",
+    "SettingProblem",
+    "Settings",
+    "SettingsError",
+    "changed",
+    "effective",
+    "load",
+    "restart_needed",
+    "with_static_of",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where and how clients are served; fixed at start."""
+
+    host: str
+    port: int  # 0: any free port
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    header_timeout_s: float = 15.0
+    body_idle_s: float = 15.0
+    keepalive_s: float = 75.0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryInstallsSettings:
+    """Installs are what the bundle folder's index says."""
+
+    bundle_dir: Path
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryInstallsSettings:
+    """Installs are what the host application says."""
+
+    base_url: str
+    token: str = field(repr=False)
+    bundle_dir: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the gateway was told. Equal settings behave alike."""
+
+    listen: Listen
+    backend: BackendSettings
+    embedded: EmbeddedSettings  # what the `runner` verb serves, whichever backend is chosen
+    runner_port: int
+    service_token: str | None = field(repr=False)
+    service_token_file: Path | None
+    public_base: str
+    timeout_s: float
+    auth: DevAuth | ProxyAuth
+    admin_token: str | None = field(repr=False)
+    max_body_bytes: int
+    max_in_flight: int
+    drain_s: float
+    log_format: Literal["json", "console"]
+    log_level: Literal["debug", "info", "warning", "error"]
+    allowed_origins: frozenset[str]
+    installs: DirectoryInstallsSettings | RegistryInstallsSettings
+    probe_interval_s: float
+    env_file: Path | None  # the file that was read, if there is one
+    origins: Mapping[str, Origin] = field(repr=False)
+    pinned: tuple[str, ...]  # set by the process environment; the file says something else
+    unread: tuple[str, ...]  # named like ours, read by nobody
+    variables: Variables = field(repr=False)  # the values that all of the above came from
+    secrets: frozenset[str] = field(repr=False)  # every value that nobody may be shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectiveRow:
+    """One variable as it counts now; fit to be shown."""
+
+    variable: str
+    value: str  # "" when absent, "(set)" for a secret
+    origin: Origin
+    tier: Literal["static", "dynamic"]
+
+
+def load(environ: Mapping[str, str], *, on_terminal: bool | None = None) -> Settings:
+    """Read and check everything.
+
+    Args:
+        environ: the process environment.
+        on_terminal: whether logs go to a terminal, which decides their default look;
+            None asks standard error.
+
+    Raises:
+        SettingsError: with every bad variable and combination at once.
+    """
+    sources = read_sources(environ)
+    values, problems = parse(sources.texts)
+    if on_terminal is None:
+        on_terminal = sys.stderr.isatty()
+    values = with_defaults(values, on_terminal=on_terminal)
+    blamed = {problem.variable for problem in problems}
+    problems += [rule for rule in contradictions(values) if rule.variable not in blamed]
+    if sources.problems or problems:
+        raise SettingsError((*sources.problems, *problems))
+    return _assemble(values, sources)
+
+
+def effective(settings: Settings) -> list[EffectiveRow]:
+    """Every variable with its value, where that came from, and whether a reload can change it."""
+    return [
+        EffectiveRow(
+            variable=name,
+            value=_shown(getattr(settings.variables, row.field), secret=row.secret),
+            origin=settings.origins[name],
+            tier="static" if row.static else "dynamic",
+        )
+        for name, row in VARIABLES.items()
+    ]
+
+
+def changed(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The names of the variables whose values differ."""
+    return tuple(
+        name
+        for name, row in VARIABLES.items()
+        if getattr(old.variables, row.field) != getattr(new.variables, row.field)
+    )
+
+
+def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Those of `changed` that a running process cannot follow."""
+    return tuple(name for name in changed(old, new) if VARIABLES[name].static)
+
+
+def with_static_of(new: Settings, old: Settings) -> Settings:
+    """`new`, as far as a process that was started with `old` can follow it.
+
+    Raises:
+        SettingsError: the dynamic values contradict the static ones that stay, such as
+            GATEWAY_AUTH=dev while the listener that stays is not on loopback.
+    """
+    static = {row.field: name for name, row in VARIABLES.items() if row.static}
+    values = new.variables.model_copy(
+        update={name: getattr(old.variables, name) for name in static}
+    )
+    problems = tuple(contradictions(values))
+    if problems:
+        raise SettingsError(problems)
+    kept: dict[str, Origin] = {name: old.origins[name] for name in static.values()}
+    return replace(
+        new,
+        listen=old.listen,
+        runner_port=old.runner_port,
+        origins={**new.origins, **kept},
+        variables=values,
+    )
+
+
+def _assemble(values: Variables, sources: Sources) -> Settings:
+    installs: DirectoryInstallsSettings | RegistryInstallsSettings
+    if values.registry_base_url is None:
+        installs = DirectoryInstallsSettings(
+            bundle_dir=values.runner_bundle_dir, tenant=values.gateway_dev_tenant
+        )
+    else:
+        installs = RegistryInstallsSettings(
+            base_url=values.registry_base_url,
+            token=values.runner_config_api_token or "",
+            bundle_dir=values.runner_bundle_dir,
+        )
+    auth: DevAuth | ProxyAuth = DevAuth(tenant=values.gateway_dev_tenant)
+    if values.gateway_auth == "proxy":
+        auth = ProxyAuth(key=values.gateway_proxy_key or "")
+    return Settings(
+        listen=Listen(
+            host=values.gateway_host,
+            port=values.gateway_port,
+            tls_cert=values.gateway_tls_cert,
+            tls_key=values.gateway_tls_key,
+            header_timeout_s=values.gateway_header_timeout_ms / 1000,
+            body_idle_s=values.gateway_body_idle_timeout_ms / 1000,
+            keepalive_s=values.gateway_keepalive_timeout_ms / 1000,
+        ),
+        backend=backend_settings(values),
+        embedded=embedded_settings(values),
+        runner_port=values.port,
+        service_token=values.runner_service_token,
+        service_token_file=values.runner_service_token_file,
+        public_base=values.runner_public_base,
+        timeout_s=values.ext_gateway_timeout_ms / 1000,
+        auth=auth,
+        admin_token=values.gateway_admin_token,
+        max_body_bytes=values.gateway_max_body_bytes,
+        max_in_flight=values.gateway_max_in_flight,
+        drain_s=float(values.gateway_drain_seconds),
+        log_format=values.gateway_log_format or "json",
+        log_level=values.gateway_log_level,
+        allowed_origins=frozenset(values.ext_gateway_allowed_origins),
+        installs=installs,
+        probe_interval_s=values.gateway_probe_interval_ms / 1000,
+        env_file=sources.env_file,
+        origins=sources.origins,
+        pinned=sources.pinned,
+        unread=sources.unread,
+        variables=values,
+        secrets=_secrets(values),
+    )
+
+
+def _secrets(values: Variables) -> frozenset[str]:
+    found = (getattr(values, row.field) for row in VARIABLES.values() if row.secret)
+    return frozenset(secret for secret in found if secret)
+
+
+def _shown(value: object, *, secret: bool) -> str:
+    if value is None:
+        return ""
+    if secret:
+        return "(set)"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,67 @@
+"""From texts to complete values: parse each variable, then fill in what follows from others."""
+
+import os
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from backends.contract import BackendKind
+from gateway.setting_problems import SettingProblem, SettingsError
+from gateway.value_forms import read_secret
+from gateway.variable_table import VARIABLES
+from gateway.variables import Variables
+
+
+def parse(texts: Mapping[str, str]) -> tuple[Variables, list[SettingProblem]]:
+    """Parse what can be parsed; the rest gets defaults, so that rules can still be checked."""
+    problems: list[SettingProblem] = []
+    try:
+        return Variables.model_validate(texts), problems
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_context=False, include_input=False)
+    for error in errors:
+        name = str(error["loc"][0])
+        problems.append(
+            SettingProblem(
+                variable=name,
+                problem=error["msg"].replace("Input should be", "must be"),
+                fix=f"Write {VARIABLES[name].accepts}",
+            )
+        )
+    bad = {problem.variable for problem in problems}
+    good = {name: text for name, text in texts.items() if name not in bad}
+    return Variables.model_validate(good), problems
+
+
+def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
+    """Fill in the defaults that depend on other variables or on this machine."""
+    remote = BackendKind.KNATIVE if values.runner_base_url else BackendKind.EMBEDDED
+    first_byte_ms = values.runner_first_byte_timeout_ms
+    if first_byte_ms is None:
+        first_byte_ms = min(25_000, values.ext_gateway_timeout_ms)
+    return values.model_copy(
+        update={
+            "runner_backend": values.runner_backend or remote,
+            "runner_first_byte_timeout_ms": first_byte_ms,
+            "runner_max_concurrency": values.runner_max_concurrency or os.cpu_count() or 1,
+            "gateway_log_format": values.gateway_log_format
+            or ("console" if on_terminal else "json"),
+            "runner_storage_api_token": values.runner_storage_api_token or _service_token(values),
+            "runner_config_api_token": values.runner_config_api_token
+            or values.runner_storage_api_token,
+        }
+    )
+
+
+def _service_token(values: Variables) -> str | None:
+    if values.runner_service_token_file is None:
+        return values.runner_service_token
+    try:
+        return read_secret(values.runner_service_token_file)
+    except (OSError, ValueError):  # it was readable a moment ago
+        problem = SettingProblem(
+            variable="RUNNER_SERVICE_TOKEN_FILE",
+            problem="names a file that was replaced while it was read",
+            fix="Try again",
+        )
+        raise SettingsError((problem,)) from None

@@ -1,0 +1,304 @@
+"""Every variable that this program reads: its meaning, form, default and tier.
+
+One flat list, by section. Settings, documentation, the example file and the spelling hints
+all come from it, so a variable that is not here does not exist.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from backends.contract import BackendKind
+from gateway.value_forms import (
+    Accepts,
+    Authority,
+    Bytes,
+    Count,
+    EgressHosts,
+    FieldValue,
+    Folder,
+    HttpUrl,
+    ListenHost,
+    Megabytes,
+    Milliseconds,
+    Origins,
+    Port,
+    PublicBase,
+    QueueLength,
+    ReadableFile,
+    Seconds,
+    SecretFile,
+    Tenant,
+    Threads,
+    Token,
+    Whole,
+    Word,
+)
+
+DEFAULT_ENV_FILE: Final = ".env"
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """Marks a variable that is fixed at start: a reload that changes it asks for a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """Says what an absent variable means, where the default is worked out."""
+
+    text: str
+
+
+def _known_auth(word: object) -> object:
+    if word == "jwt":
+        raise PydanticCustomError("refused", "'jwt' is not available in this version")
+    return word
+
+
+def _one_worker(count: int) -> int:
+    if count != 1:
+        raise PydanticCustomError("refused", "this version runs exactly one worker")
+    return count
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=str.upper, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+
+class RunnerVariables(_Section):
+    """Every backend"""
+
+    runner_backend: Annotated[
+        BackendKind | None,
+        Word,
+        Accepts("knative, docker or embedded"),
+        Otherwise("`knative` when `RUNNER_BASE_URL` is set, else `embedded`"),
+        Field(description="How extensions are run."),
+    ] = None
+    runner_public_base: Annotated[
+        PublicBase, Field(description="Where browsers find extension pages.")
+    ] = "/runner"
+    runner_service_token: Annotated[
+        Token | None, Field(repr=False, description="Proves to the runner that the gateway calls.")
+    ] = None
+    runner_service_token_file: Annotated[
+        SecretFile | None, Field(description="The same from a file, read again when it changes.")
+    ] = None
+    ext_gateway_timeout_ms: Annotated[
+        Milliseconds, Field(description="The whole budget of one call.")
+    ] = 30_000
+    runner_connect_timeout_ms: Annotated[
+        Milliseconds, Field(description="How long reaching the runner may take.")
+    ] = 2_000
+    runner_first_byte_timeout_ms: Annotated[
+        Milliseconds | None,
+        Otherwise("`25000`, or `EXT_GATEWAY_TIMEOUT_MS` when that is less"),
+        Field(description="How long the runner may think before it answers."),
+    ] = None
+    runner_idle_timeout_ms: Annotated[
+        Milliseconds, Field(description="How long an answer under way may pause.")
+    ] = 15_000
+
+
+class KnativeVariables(_Section):
+    """The knative backend"""
+
+    runner_base_url: Annotated[
+        HttpUrl | None,
+        Field(description="The runner's address; required by knative, a fallback for docker."),
+    ] = None
+    runner_knative_host: Annotated[
+        Authority | None,
+        Field(description="`Host` and server name, when the base URL is the ingress."),
+    ] = None
+    runner_knative_token_file: Annotated[
+        SecretFile | None, Field(description="Projected token, sent as `Authorization: Bearer`.")
+    ] = None
+
+
+class DockerVariables(_Section):
+    """The docker backend"""
+
+    runner_docker_host: Annotated[
+        HttpUrl | None,
+        Otherwise("`RUNNER_BASE_URL`"),
+        Field(description="The port that the runner's container publishes."),
+    ] = None
+
+
+class EmbeddedVariables(_Section):
+    """The embedded backend, and the `runner` verb"""
+
+    runner_bundle_dir: Annotated[
+        Folder, Field(description="Where bundles, their files and their stored data live.")
+    ] = Path(".gateway/bundles")
+    runner_memory_mb: Annotated[
+        Megabytes, Field(description="The memory that one call of an extension may use.")
+    ] = 256
+    runner_max_concurrency: Annotated[
+        Threads | None,
+        Otherwise("the number of cores"),
+        Field(description="How many calls run at once."),
+    ] = None
+    runner_max_queue: Annotated[
+        QueueLength, Field(description="How many calls may wait for their turn.")
+    ] = 64
+    ext_egress_allowlist: Annotated[
+        EgressHosts,
+        Otherwise("none: every request is denied"),
+        Field(description="Hosts that extensions may fetch from, with their subdomains."),
+    ] = ()
+    ext_ui_content_security_policy: Annotated[
+        FieldValue | None, Field(description="Replaces the default policy of UI pages.")
+    ] = None
+    ext_ui_frame_ancestors: Annotated[
+        FieldValue | None, Field(description="Who may frame UI pages, added to the default policy.")
+    ] = None
+    ext_static_max_file_bytes: Annotated[
+        Bytes | None,
+        Otherwise("no limit"),
+        Field(description="The largest UI file that is served."),
+    ] = None
+    ui_proxy_base_url: Annotated[
+        HttpUrl | None, Field(description="Where the capability `cap:ui.proxy` leads.")
+    ] = None
+    ui_proxy_timeout_ms: Annotated[
+        Milliseconds, Field(description="The budget of one such call.")
+    ] = 5_000
+    storage_api_base_url: Annotated[
+        HttpUrl | None,
+        Otherwise("`REGISTRY_BASE_URL`"),
+        Field(description="The host application's internal API."),
+    ] = None
+    runner_storage_api_token: Annotated[
+        Token | None,
+        Otherwise("`RUNNER_SERVICE_TOKEN`"),
+        Field(repr=False, description="Proves to that API that a runner calls."),
+    ] = None
+    port: Annotated[
+        Port, Static(), Field(description="Where the `runner` verb listens; `serve` ignores it.")
+    ] = 8080
+
+
+class ListenVariables(_Section):
+    """Listening"""
+
+    gateway_env_file: Annotated[
+        Path | None,
+        Static(),
+        Accepts("a file that can be read; from the process environment only"),
+        Otherwise(f"`{DEFAULT_ENV_FILE}`, when there is one"),
+        Field(description="NAME=value lines, read again on reload."),
+    ] = None
+    gateway_host: Annotated[
+        ListenHost, Static(), Field(description="The address to listen on.")
+    ] = "127.0.0.1"
+    gateway_port: Annotated[Port, Static(), Field(description="The port to listen on.")] = 8787
+    gateway_workers: Annotated[
+        Whole,
+        AfterValidator(_one_worker),
+        Static(),
+        Accepts("1"),
+        Field(description="Worker processes."),
+    ] = 1
+    gateway_tls_cert: Annotated[
+        ReadableFile | None, Static(), Field(description="Certificate chain, PEM.")
+    ] = None
+    gateway_tls_key: Annotated[
+        ReadableFile | None, Static(), Field(description="Its private key, PEM.")
+    ] = None
+    gateway_header_timeout_ms: Annotated[
+        Milliseconds, Static(), Field(description="How long a client may take to send its header.")
+    ] = 15_000
+    gateway_body_idle_timeout_ms: Annotated[
+        Milliseconds, Static(), Field(description="How long a client's body may pause.")
+    ] = 15_000
+    gateway_keepalive_timeout_ms: Annotated[
+        Milliseconds, Static(), Field(description="How long an idle client connection is kept.")
+    ] = 75_000
+
+
+class GatewayVariables(_Section):
+    """Callers, limits and logs"""
+
+    gateway_auth: Annotated[
+        Literal["dev", "proxy"],
+        BeforeValidator(_known_auth),
+        Word,
+        Accepts("dev (one tenant, loopback only) or proxy (a key shared with the app)"),
+        Field(description="How callers are told apart."),
+    ] = "dev"
+    gateway_dev_tenant: Annotated[
+        Tenant, Field(description="The tenant of every caller in `dev` mode.")
+    ] = "dev"
+    gateway_proxy_key: Annotated[
+        Token | None,
+        Accepts("at least 16 visible ASCII characters that nobody can guess"),
+        Field(repr=False, description="The key that the app sends in `proxy` mode."),
+    ] = None
+    gateway_admin_token: Annotated[
+        Token | None,
+        Otherwise("none: only loopback callers of a loopback listener are operators"),
+        Field(repr=False, description="Proves that an operator calls."),
+    ] = None
+    gateway_max_body_bytes: Annotated[
+        Bytes, Field(description="The largest request body that is taken.")
+    ] = 10_485_760
+    gateway_max_in_flight: Annotated[
+        Count, Field(description="Requests at once; more are refused with 503.")
+    ] = 1024
+    gateway_drain_seconds: Annotated[
+        Seconds, Field(description="How long a replaced backend, or a stop, waits for its calls.")
+    ] = 30
+    gateway_probe_interval_ms: Annotated[
+        Milliseconds, Field(description="How often the backend's health is asked for.")
+    ] = 5_000
+    gateway_log_format: Annotated[
+        Literal["json", "console"] | None,
+        Word,
+        Accepts("json or console"),
+        Otherwise("`console` on a terminal, else `json`"),
+        Field(description="How log lines look."),
+    ] = None
+    gateway_log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Word,
+        Accepts("debug, info, warning or error"),
+        Field(description="The least severe event that is logged."),
+    ] = "info"
+    ext_gateway_allowed_origins: Annotated[
+        Origins, Otherwise("none"), Field(description="Sites whose scripts may read answers.")
+    ] = ()
+
+
+class InstallVariables(_Section):
+    """Installs"""
+
+    registry_base_url: Annotated[
+        HttpUrl | None,
+        Otherwise("none: installs come from the bundle folder"),
+        Field(description="The host application, asked what a tenant's extension id means."),
+    ] = None
+    runner_config_api_token: Annotated[
+        Token | None,
+        Otherwise("`RUNNER_STORAGE_API_TOKEN`"),
+        Field(repr=False, description="Proves to it that the gateway asks."),
+    ] = None
+
+
+class Variables(
+    InstallVariables,
+    GatewayVariables,
+    ListenVariables,
+    EmbeddedVariables,
+    DockerVariables,
+    KnativeVariables,
+    RunnerVariables,
+):
+    """The value of every variable, parsed. The bases stand in reverse: fields keep their order."""

@@ -1,0 +1,41 @@
+"""What a developer reads after `python -m gateway`: what to open, and what to curl."""
+
+import sys
+
+from aiohttp import web
+
+from gateway.installs.contract import Install
+from gateway.keys import LIVE
+from gateway.settings import DirectoryInstallsSettings, Settings
+from middleware.caller import DevAuth
+
+
+async def welcome(origin: str, settings: Settings, app: web.Application) -> None:
+    """Print the way in, on standard output: the log has standard error to itself.
+
+    In production this says one line; the installed extensions are listed for developers.
+    """
+    live = app[LIVE]
+    sys.stdout.write(f"Extension gateway on {origin} (backend: {live.served_by.kind})\n")
+    if isinstance(settings.auth, DevAuth) and isinstance(
+        settings.installs, DirectoryInstallsSettings
+    ):
+        for install in await live.installs.all(None):
+            sys.stdout.write(_about(origin, app, install))
+    sys.stdout.flush()
+
+
+def _about(origin: str, app: web.Application, install: Install) -> str:
+    backend = app[LIVE].slot.current.backend
+    page = backend.resolve_ui_url(
+        install.registry_id, install.content_hash, tenant_id=install.tenant_id
+    )
+    if page.startswith("/"):
+        page = origin + page
+    slug = install.extension_slug or install.registry_id
+    first = next((one.path for one in install.endpoints or () if one.method == "GET"), "/")
+    return (
+        f"\n  {slug} {install.version or ''}\n"
+        f"    page     {page}\n"
+        f"    handler  curl -i {origin}/api/ext/{slug}{first}\n"
+    )

@@ -1,0 +1,179 @@
+"""UI files: the same bytes, our caching, and a tenant nobody can choose."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiohttp import ClientError
+from yarl import URL
+
+from tests.fakes.raw_runner import RawRunner, head, send
+from tests.fakes.runner import FakeRunner, HttpAnswer, UiFile
+from tests.gateway.harness import HASH, Gateway, in_front_of, running
+
+PAGE = f"/runner/ext-ui/registry-1/{HASH}/index.html"
+SCRIPT = f"/runner/ext-ui/registry-1/{HASH}/app.js"
+KEY = "a-long-enough-proxy-key"
+
+
+async def test_a_page_may_be_kept_and_must_be_asked_about(gateway: Gateway) -> None:
+    async with gateway.client.get(gateway.url + PAGE) as answer:
+        assert answer.status == 200
+        assert answer.headers["cache-control"] == "no-cache"
+        assert "default-src" in answer.headers["content-security-policy"]
+        assert answer.headers["x-runner-backend"] == "docker"
+
+
+async def test_everything_else_never_changes_under_its_address(gateway: Gateway) -> None:
+    async with gateway.client.get(gateway.url + SCRIPT) as answer:
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        etag = answer.headers["etag"]
+    headers = {"If-None-Match": etag}
+    async with gateway.client.get(gateway.url + SCRIPT, headers=headers) as answer:
+        assert answer.status == 304
+        assert answer.headers["etag"] == etag
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert "content-length" not in answer.headers
+        assert await answer.read() == b""
+
+
+async def test_the_short_address_is_the_same_file(gateway: Gateway) -> None:
+    short = SCRIPT.removeprefix("/runner").replace(":", "%3A")
+    async with gateway.client.get(URL(gateway.url + short, encoded=True)) as answer:
+        assert await answer.read() == b"console.log('hello');"
+
+
+async def test_head_has_the_length_and_no_body(gateway: Gateway) -> None:
+    async with gateway.client.head(gateway.url + SCRIPT) as answer:
+        assert answer.status == 200
+        assert answer.headers["content-length"] == "21"
+        assert await answer.read() == b""
+
+
+async def test_a_range_is_answered_in_part(gateway: Gateway) -> None:
+    async with gateway.client.get(gateway.url + SCRIPT, headers={"Range": "bytes=0-6"}) as answer:
+        assert answer.status == 206
+        assert answer.headers["content-range"] == "bytes 0-6/21"
+        assert await answer.read() == b"console"
+    async with gateway.client.get(gateway.url + SCRIPT, headers={"Range": "bytes=99-"}) as answer:
+        assert answer.status == 416
+        assert answer.headers["content-range"] == "bytes */21"
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_large_file_streams_through_unchanged(gateway: Gateway, runner: FakeRunner) -> None:
+    body = bytes(range(256)) * 8192
+    runner.files["big.png"] = UiFile(body=body, content_type="image/png")
+    url = gateway.url + SCRIPT.replace("app.js", "big.png")
+    async with gateway.client.get(url) as answer:
+        assert answer.headers["content-length"] == str(len(body))
+        assert await answer.read() == body
+    assert gateway.live.slot.current.in_flight == 0
+
+
+async def test_compressed_bytes_are_not_touched(gateway: Gateway, runner: FakeRunner) -> None:
+    runner.files["a.js"] = UiFile(
+        body=b"\x1f\x8bnot really gzip",
+        content_type="text/javascript",
+        headers={"content-encoding": "gzip", "vary": "accept-encoding", "set-cookie": "a=b"},
+    )
+    async with gateway.client.get(gateway.url + SCRIPT.replace("app.js", "a.js")) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        assert await answer.read() == b"\x1f\x8bnot really gzip"
+        assert "set-cookie" not in answer.headers
+
+
+async def test_a_body_cut_short_is_seen_to_be_cut_short() -> None:
+    promised = head("200 OK", [("Content-Type", "image/png"), ("Content-Length", "200000")])
+    breaks_off = send(promised + b"x" * 100_000, then="close")
+    # Twice: the background probe may come first.
+    async with (
+        RawRunner(breaks_off, breaks_off) as raw,
+        running({"RUNNER_BASE_URL": raw.url}) as gateway,
+    ):
+        with pytest.raises(ClientError):
+            async with gateway.client.get(gateway.url + SCRIPT) as answer:
+                await answer.read()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        (SCRIPT.replace("app.js", "missing.js"), 404, "asset_not_found"),
+        (SCRIPT.replace("app.js", ".hidden"), 400, "invalid_path"),
+        (SCRIPT.replace(HASH, "sha256:12"), 400, "invalid_content_hash"),
+        ("/runner/healthz", 404, "not_found"),
+        ("/runner/", 404, "not_found"),
+    ],
+    ids=["missing", "hidden", "short-hash", "health", "root"],
+)
+async def test_what_is_no_file_is_a_problem(
+    gateway: Gateway, path: str, status: int, code: str
+) -> None:
+    told, problem = await gateway.problem("GET", path)
+    assert (told, problem["error"]) == (status, code)
+
+
+async def test_a_failure_is_kept_by_nobody(gateway: Gateway, runner: FakeRunner) -> None:
+    runner.asset_script.append(HttpAnswer(status=500, body=b"s3cret"))
+    status, problem = await gateway.problem("GET", SCRIPT)
+    assert (status, problem["error"]) == (502, "bad_gateway")
+    assert "s3cret" not in str(problem)
+
+
+async def test_a_redirect_stays_under_the_public_base_and_keeps_the_query(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    runner.redirects["old"] = f"/ext-ui/registry-1/{HASH}/index.html?tenant=dev"
+    url = f"{gateway.url}{PAGE.replace('index.html', 'old')}?parentOrigin=https%3A%2F%2Fa&_h=1"
+    async with gateway.client.get(url, allow_redirects=False) as answer:
+        assert answer.status == 307
+        assert answer.headers["cache-control"] == "no-store"
+        location = urlsplit(answer.headers["location"])
+    assert location.path == f"/runner/ext-ui/registry-1/{HASH}/index.html"
+    assert parse_qs(location.query)["parentOrigin"] == ["https://a"]
+    assert parse_qs(location.query)["_h"] == ["1"]
+
+
+async def test_the_runner_hears_the_tenant_of_the_gateway_and_never_the_browsers(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    headers = {"cookie": "session=s3cret", "x-tenant-id": "dev"}
+    url = URL(f"{gateway.url}{PAGE}?path=%2F&tenant=dev", encoded=True)
+    async with gateway.client.get(url, headers=headers):
+        pass
+    (asked,) = runner.assets
+    assert asked.headers["x-tenant-id"] == "dev"
+    assert asked.headers["x-runner-service-token"] == "a-service-token-for-tests"
+    assert asked.target.endswith("?path=%2F&tenant=dev")
+    assert "cookie" not in asked.headers
+    status, problem = await gateway.problem("GET", f"{PAGE}?tenant=other")
+    assert (status, problem["error"]) == (403, "tenant_mismatch")
+
+
+async def test_an_iframe_is_believed_by_its_signed_address_and_its_files_after_it(
+    runner: FakeRunner,
+) -> None:
+    environ = in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY)
+    key = {"x-gateway-key": KEY, "x-alga-tenant": "t-1"}
+    async with running(environ) as gateway:
+        resolve = f"{gateway.url}/gateway/v1/extensions/acme.crm/ui-url?path=/a"
+        async with gateway.client.get(resolve, headers=key) as answer:
+            assert answer.status == 200
+            page = (await answer.json())["url"]
+        assert page.startswith("/runner/ext-ui/registry-1/sha256%3A")
+        script = SCRIPT + "?tenant=forged"
+        async with gateway.client.get(gateway.url + script) as answer:
+            assert answer.status == 200
+        async with gateway.client.get(URL(gateway.url + page, encoded=True)) as answer:
+            assert answer.status == 200
+        async with gateway.client.get(gateway.url + SCRIPT) as answer:
+            assert answer.status == 200
+        tampered = page.replace("tenant=t-1", "tenant=t-2")
+        async with gateway.client.get(URL(gateway.url + tampered, encoded=True)) as answer:
+            assert answer.status == 403
+    before, first, later = runner.assets
+    assert "x-tenant-id" not in before.headers
+    assert "tenant" not in before.target
+    assert first.headers["x-tenant-id"] == "t-1"
+    assert "_ext=" not in first.target
+    assert later.headers["x-tenant-id"] == "t-1"

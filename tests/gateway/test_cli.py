@@ -1,0 +1,177 @@
+"""The verbs as a shell sees them: output, standard error, exit codes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import cli
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a developer's own .env must not decide a test
+
+
+def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
+    return CliRunner().invoke(cli, arguments, obj=dict(environ or {}))
+
+
+def program(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        env={"PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_check_says_what_counts_and_ends_well() -> None:
+    done = program("check", GATEWAY_PORT="9999", GATEWAY_ADMIN_TOKEN="hush-admin-token")
+    assert done.returncode == 0
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert rows["GATEWAY_PORT"] == ["9999", "environment", "static"]
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_check_reports_every_problem_and_ends_with_1() -> None:
+    done = program("check", GATEWAY_PORT="x", RUNNER_BACKEND="docker")
+    assert done.returncode == 1
+    assert "GATEWAY_PORT" in done.stderr
+    assert "RUNNER_DOCKER_HOST" in done.stderr
+    assert done.stdout == ""
+
+
+def test_check_names_pinned_and_unread_variables(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_PORT=1\nGATEWAY_PROT=2\n")
+    done = run("check", environ={"GATEWAY_PORT": "3"})
+    assert done.exit_code == 0
+    assert "note: GATEWAY_PORT in the env file is overruled" in done.stdout
+    assert "Did you mean GATEWAY_PORT?" in done.stdout
+
+
+def test_check_as_json_is_one_document_either_way(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_PORT=1\nGATEWAY_PROT=2\n")
+    good = json.loads(run("check", "--json", environ={"GATEWAY_PORT": "3"}).stdout)
+    assert good["ok"] is True
+    assert (good["pinned_by_environment"], good["unread"]) == (["GATEWAY_PORT"], ["GATEWAY_PROT"])
+    rows = {row["variable"]: row for row in good["settings"]}
+    assert rows["GATEWAY_PORT"] == {
+        "variable": "GATEWAY_PORT",
+        "value": "3",
+        "origin": "environment",
+        "tier": "static",
+    }
+    bad = run("check", "--json", environ={"GATEWAY_PORT": "x"})
+    assert bad.exit_code == 1
+    (problem,) = json.loads(bad.stdout)["problems"]
+    assert problem["variable"] == "GATEWAY_PORT"
+    assert set(problem) == {"variable", "problem", "fix"}
+
+
+@pytest.mark.parametrize("verb", ["", "serve", "runner"])
+def test_nothing_starts_with_settings_that_cannot_be_used(verb: str) -> None:
+    done = run(*verb.split(), environ={"GATEWAY_PORT": "x"})
+    assert done.exit_code == 1
+    assert "GATEWAY_PORT" in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "no-such-verb",
+        "check --no-such-option",
+        "bundle",
+        "bundle verify no-such-file",
+        "bundle pack no-such-folder",
+        "bundle remove",
+        "runner --port 70000",
+        "runner --host 0.0.0.0",
+    ],
+)
+def test_a_verb_used_wrongly_ends_with_2(arguments: str) -> None:
+    assert run(*arguments.split()).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "",
+        "serve",
+        "check",
+        "runner",
+        "bundle",
+        "bundle pack",
+        "bundle verify",
+        "bundle install",
+        "bundle list",
+        "bundle remove",
+    ],
+)
+def test_every_verb_explains_itself(verb: str) -> None:
+    done = run(*verb.split(), "--help")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Usage:")
+
+
+def test_help_waits_for_neither_the_validator_nor_the_web_framework_nor_the_engine() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, gateway.cli; print(*sys.modules)",
+        ],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert not {"aiohttp", "pydantic", "structlog", "wasmtime"} & set(done.stdout.split())
+
+
+def test_a_folder_that_is_no_extension_is_found_wrong(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("bundle", "pack", "empty")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error:")
+    as_json = run("bundle", "pack", "empty", "--json")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["ok"] is False
+
+
+def test_a_file_that_is_no_bundle_is_found_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"not an archive")
+    assert run("bundle", "verify", "file").exit_code == 1
+
+
+def test_a_bundle_is_packed_verified_installed_listed_and_removed() -> None:
+    sample = str(ROOT / "examples" / "hello")
+    packed = json.loads(run("bundle", "pack", sample, "-o", "out/hello.tar.zst", "--json").stdout)
+    verified = json.loads(run("bundle", "verify", "out/hello.tar.zst", "--json").stdout)
+    assert packed["content_hash"] == verified["content_hash"]
+    assert verified["extension"] == "example.hello"
+    environ = {"RUNNER_BUNDLE_DIR": "bundles", "GATEWAY_DEV_TENANT": "acme"}
+    for source in (sample, "out/hello.tar.zst"):  # the second time nothing is new
+        done = run("bundle", "install", source, "--json", environ=environ)
+        install = json.loads(done.stdout)["install"]
+        assert (install["tenant"], install["content_hash"]) == ("acme", packed["content_hash"])
+    run("bundle", "install", sample, "--tenant", "*", environ=environ)
+    listed = json.loads(run("bundle", "list", "--json", environ=environ).stdout)["installs"]
+    assert sorted(one["tenant"] for one in listed) == ["*", "acme"]
+    assert "example.hello" in run("bundle", "list", environ=environ).stdout
+    for one in listed:
+        assert run("bundle", "remove", one["install_id"], environ=environ).exit_code == 0
+    assert "nothing is installed" in run("bundle", "list", environ=environ).stdout
+    again = run("bundle", "remove", "example.hello", environ=environ)
+    assert again.exit_code == 1
+    assert "nothing called example.hello is installed" in again.stderr

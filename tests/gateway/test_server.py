@@ -1,0 +1,107 @@
+"""What the HTTP server answers before the application has a say, byte for byte."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from tests.fakes.runner import FakeRunner
+from tests.gateway.harness import Gateway, in_front_of, running
+
+
+async def exchange(gateway: Gateway, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send `raw`, read until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    try:
+        writer.write(raw)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode().split("\r\n")
+    fields = dict(line.lower().split(": ", 1) for line in lines)
+    return int(status_line.split()[1]), fields, body
+
+
+REFUSED = {
+    "two-lengths": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        400,
+    ),
+    "length-and-chunked": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
+    "not-http": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400),
+    "long-field": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+    "many-fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 200 + b"\r\n", 431),
+    "absolute-form": (
+        b"GET http://evil.example/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        400,
+    ),
+    "double-slash": (b"GET //evil/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    "bad-host": (b"GET /healthz HTTP/1.1\r\nHost: h/evil@x\r\nConnection: close\r\n\r\n", 400),
+    "http-2": (b"GET /healthz HTTP/2.0\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_broken_request_gets_a_problem_document_like_any_other(
+    gateway: Gateway, case: str
+) -> None:
+    raw, status = REFUSED[case]
+    told, fields, body = await exchange(gateway, raw)
+    assert told == status
+    assert fields["content-type"] == "application/problem+json"
+    assert fields["cache-control"] == "no-store"
+    assert fields["x-runner-backend"] == "docker"
+    assert fields["x-runner-generation"] == "1"
+    assert orjson.loads(body)["requestId"] == fields["x-request-id"]
+    assert orjson.loads(body)["status"] == status
+
+
+async def test_a_head_that_never_ends_is_ended(runner: FakeRunner) -> None:
+    async with running(in_front_of(runner, GATEWAY_HEADER_TIMEOUT_MS="50")) as gateway:
+        status, _, body = await exchange(gateway, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+    assert status == 408
+    assert orjson.loads(body)["error"] == "request_timeout"
+
+
+async def test_the_deadline_of_one_head_does_not_reach_the_next_request(
+    runner: FakeRunner,
+) -> None:
+    async with running(in_front_of(runner, GATEWAY_HEADER_TIMEOUT_MS="200")) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        for _ in range(2):
+            writer.write(b"GET /healthz HTTP/1.1\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)  # apart on the wire: the head comes in two pieces
+            writer.write(b"Host: a\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            await reader.readexactly(length)
+        writer.close()
+
+
+async def test_no_continue_is_sent_for_a_body_that_is_refused(gateway: Gateway) -> None:
+    raw = (
+        b"POST /api/ext/acme.crm/echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Content-Length: 2000000000\r\n\r\n"
+    )
+    status, fields, _ = await exchange(gateway, raw)
+    assert status == 413
+    assert fields["connection"] == "close"
+
+
+async def test_continue_is_sent_when_the_body_is_wanted(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        b"POST /api/ext/acme.crm/echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Content-Length: 2\r\nConnection: close\r\n\r\n"
+    )
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"hi")
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()

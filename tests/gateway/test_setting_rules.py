@@ -1,0 +1,100 @@
+"""Combinations that cannot work, each blamed on the variable to change."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.setting_rules import is_loopback
+from gateway.settings import SettingsError, load
+
+KEY = "c0ffee-c0ffee-c0ffee"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a developer's own .env must not decide a test
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("PEM")
+    (tmp_path / "token").write_text("token-from-a-file\n")
+    (tmp_path / "two-lines").write_text("one\ntwo\n")
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "huge").write_text("x" * 70_000)
+
+
+def blamed(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load(environ)
+    return [bad.variable for bad in refused.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("environ", "variable"),
+    [
+        ({"RUNNER_BACKEND": "knative"}, "RUNNER_BASE_URL"),
+        ({"RUNNER_BACKEND": "docker"}, "RUNNER_DOCKER_HOST"),
+        ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_AUTH"),
+        ({"GATEWAY_HOST": "::", "GATEWAY_AUTH": "dev"}, "GATEWAY_AUTH"),
+        ({"GATEWAY_AUTH": "jwt"}, "GATEWAY_AUTH"),
+        ({"GATEWAY_AUTH": "proxy"}, "GATEWAY_PROXY_KEY"),
+        ({"GATEWAY_AUTH": "proxy", "GATEWAY_PROXY_KEY": "x" * 15}, "GATEWAY_PROXY_KEY"),
+        (
+            {"GATEWAY_AUTH": "proxy", "GATEWAY_PROXY_KEY": "Local-Runner-Key"},
+            "GATEWAY_PROXY_KEY",
+        ),
+        ({"GATEWAY_TLS_CERT": "cert.pem"}, "GATEWAY_TLS_KEY"),
+        ({"GATEWAY_TLS_KEY": "key.pem"}, "GATEWAY_TLS_CERT"),
+        ({"GATEWAY_TLS_KEY": "no-such-file", "GATEWAY_TLS_CERT": "cert.pem"}, "GATEWAY_TLS_KEY"),
+        (
+            {"RUNNER_SERVICE_TOKEN": "x", "RUNNER_SERVICE_TOKEN_FILE": "token"},
+            "RUNNER_SERVICE_TOKEN_FILE",
+        ),
+        ({"RUNNER_SERVICE_TOKEN_FILE": "two-lines"}, "RUNNER_SERVICE_TOKEN_FILE"),
+        ({"RUNNER_SERVICE_TOKEN_FILE": "empty"}, "RUNNER_SERVICE_TOKEN_FILE"),
+        ({"RUNNER_SERVICE_TOKEN_FILE": "huge"}, "RUNNER_SERVICE_TOKEN_FILE"),
+        ({"RUNNER_FIRST_BYTE_TIMEOUT_MS": "30001"}, "RUNNER_FIRST_BYTE_TIMEOUT_MS"),
+        ({"REGISTRY_BASE_URL": "http://app"}, "RUNNER_CONFIG_API_TOKEN"),
+        ({"STORAGE_API_BASE_URL": "http://app"}, "RUNNER_STORAGE_API_TOKEN"),
+        ({"GATEWAY_WORKERS": "2"}, "GATEWAY_WORKERS"),
+    ],
+)
+def test_a_contradiction_is_blamed_on_the_variable_to_change(
+    environ: dict[str, str], variable: str
+) -> None:
+    assert blamed(environ) == [variable]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"RUNNER_BACKEND": "docker", "RUNNER_DOCKER_HOST": "http://127.0.0.1:8085"},
+        {"RUNNER_BACKEND": "embedded", "RUNNER_BASE_URL": "http://unused"},
+        {"GATEWAY_HOST": "localhost"},
+        {"GATEWAY_HOST": "::1"},
+        {"GATEWAY_HOST": "127.9.9.9"},
+        {"GATEWAY_AUTH": "PROXY", "GATEWAY_PROXY_KEY": KEY, "GATEWAY_HOST": "::"},
+        {"GATEWAY_TLS_CERT": "cert.pem", "GATEWAY_TLS_KEY": "key.pem"},
+        {"RUNNER_SERVICE_TOKEN_FILE": "token"},
+        {"RUNNER_FIRST_BYTE_TIMEOUT_MS": "30000"},
+        {"GATEWAY_WORKERS": "1"},
+        {"STORAGE_API_BASE_URL": "http://app", "RUNNER_SERVICE_TOKEN": "x"},
+    ],
+)
+def test_what_can_work_is_accepted(environ: dict[str, str]) -> None:
+    load(environ)
+
+
+def test_a_combination_is_still_checked_beside_a_bad_value() -> None:
+    assert blamed({"GATEWAY_PORT": "x", "RUNNER_BACKEND": "docker"}) == [
+        "GATEWAY_PORT",
+        "RUNNER_DOCKER_HOST",
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LOCALHOST"])
+def test_only_this_machine_reaches_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "127.example"])
+def test_anything_else_may_be_reached_from_elsewhere(host: str) -> None:
+    assert not is_loopback(host)

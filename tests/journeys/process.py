@@ -1,0 +1,120 @@
+"""The program as its user runs it: another process, an env file, signals, its log."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+START_S = 30.0
+EXIT_S = 30.0
+
+Line = dict[str, Any]
+
+
+class GatewayProcess:
+    """`python -m gateway ...` and everything it has logged.
+
+    Attributes:
+        url: the origin that its log names.
+        lines: every log line so far, parsed.
+        output: what it wrote on standard output so far.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, env_file: Path) -> None:
+        self._process = process
+        self._env_file = env_file
+        self._news = asyncio.Condition()
+        self.url = ""
+        self.lines: list[Line] = []
+        self._by_event: dict[str, list[Line]] = defaultdict(list)
+        self.output = b""
+
+    def write_env(self, **variables: str) -> None:
+        """Replace the env file, as an editor does: in one step."""
+        draft = self._env_file.with_suffix(".draft")
+        draft.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+        draft.replace(self._env_file)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def event(self, name: str, **fields: object) -> Line:
+        """The first log line of this event with these fields, as soon as there is one."""
+        seen = 0
+        async with asyncio.timeout(START_S), self._news:
+            while True:
+                lines = self._by_event[name]
+                while seen < len(lines):
+                    if fields.items() <= lines[seen].items():
+                        return lines[seen]
+                    seen += 1
+                await self._news.wait()
+
+    async def exit_status(self) -> int:
+        """Wait for the end of the process."""
+        async with asyncio.timeout(EXIT_S):
+            return await self._process.wait()
+
+    async def read_log(self) -> None:
+        """Keep `lines` current until the process ends."""
+        assert self._process.stderr is not None
+        async for raw in self._process.stderr:
+            async with self._news:
+                line = orjson.loads(raw)
+                self.lines.append(line)
+                self._by_event[line["event"]].append(line)
+                self._news.notify_all()
+
+    async def read_output(self) -> None:
+        """Keep `output` current until the process ends."""
+        assert self._process.stdout is not None
+        async for raw in self._process.stdout:
+            self.output += raw
+
+
+@asynccontextmanager
+async def gateway_process(
+    folder: Path, *arguments: str, environ: Mapping[str, str], env_file: Mapping[str, str]
+) -> AsyncIterator[GatewayProcess]:
+    """Start the program in `folder`, wait until it listens, and see it end.
+
+    Args:
+        environ: its process environment; PATH aside, nothing of this one's is passed on.
+        env_file: the variables that its env file holds at first.
+    """
+    path = folder / "gateway.env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in env_file.items()))
+    repository = str(Path(__file__).parents[2])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *arguments,
+        cwd=folder,
+        env={
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": repository,
+            "GATEWAY_ENV_FILE": str(path),
+            "GATEWAY_PORT": "0",
+            "GATEWAY_LOG_FORMAT": "json",
+            **environ,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1024 * 1024,
+    )  # fmt: skip
+    gateway = GatewayProcess(process, path)
+    async with asyncio.TaskGroup() as readers:
+        readers.create_task(gateway.read_log())
+        readers.create_task(gateway.read_output())
+        try:
+            gateway.url = (await gateway.event("started"))["origin"]
+            yield gateway
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

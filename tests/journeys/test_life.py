@@ -1,0 +1,133 @@
+"""Start, work, lose the runner, get it back, stop: what an operator sees on an ordinary day."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+from tests.fakes.runner import FakeRunner
+from tests.journeys.process import gateway_process
+
+HELLO = "/api/ext/example.hello/hello"
+
+
+async def test_with_no_configuration_the_sample_answers_where_the_output_says(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    async with (
+        gateway_process(
+            tmp_path, environ={"RUNNER_BUNDLE_DIR": str(bundle_dir)}, env_file={}
+        ) as gateway,
+        ClientSession() as client,
+    ):
+        async with client.get(gateway.url + HELLO) as answer:
+            assert answer.status == 200
+            assert (await answer.json())["tenant"] == "dev"
+        printed = gateway.output.decode()
+        page = next(line.split()[1] for line in printed.splitlines() if "  page " in line)
+        curl = next(line.split()[-1] for line in printed.splitlines() if "  handler " in line)
+        assert curl == gateway.url + HELLO
+        async with client.get(page) as answer:
+            assert answer.status == 200
+            assert answer.content_type == "text/html"
+            assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    async with FakeRunner() as runner:
+        env_file = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "RUNNER_BASE_URL": runner.url}
+        async with (
+            gateway_process(tmp_path, environ={}, env_file=env_file) as gateway,
+            ClientSession() as client,
+        ):
+            await gateway.event("backend_probed")
+            runner.may_answer.clear()
+            running = asyncio.create_task(client.get(gateway.url + HELLO))
+            while not (await runner.asked.get()).target.endswith("/v1/execute"):
+                pass
+            gateway.send(signal.SIGTERM)
+            await gateway.event("stopping")
+            runner.may_answer.set()
+            answer = await running
+            assert answer.status == 200
+            assert await answer.json()
+            assert await gateway.exit_status() == 0
+
+
+async def test_a_runner_that_dies_and_returns_is_told_apart_at_every_step(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    async with FakeRunner() as runner:
+        env_file = {
+            "RUNNER_BUNDLE_DIR": str(bundle_dir),
+            "RUNNER_BASE_URL": runner.url,
+            "GATEWAY_PROBE_INTERVAL_MS": "100",
+        }
+        async with (
+            gateway_process(tmp_path, environ={}, env_file=env_file) as gateway,
+            ClientSession() as client,
+        ):
+
+            async def ask() -> tuple[int, str]:
+                async with client.get(gateway.url + HELLO) as answer:
+                    document = await answer.json(content_type=None)
+                return answer.status, document.get("error", "")
+
+            await gateway.event("backend_probed", readiness="ready")
+            assert await ask() == (200, "")
+
+            runner.may_answer.clear()
+            runner.asked = asyncio.Queue()  # what came before does not count
+            cut = asyncio.create_task(ask())
+            while not (await runner.asked.get()).target.endswith("/v1/execute"):
+                pass
+            await runner.stop()
+            assert await cut == (502, "bad_gateway")
+            assert await ask() == (503, "runner_unreachable")
+            await gateway.event("backend_probed", readiness="down")
+
+            runner.may_answer.set()
+            await runner.start()
+            assert await ask() == (200, "")
+
+
+async def test_nothing_secret_reaches_the_log(tmp_path: Path, bundle_dir: Path) -> None:
+    secrets = {
+        "RUNNER_SERVICE_TOKEN": "service-token-0123456789",
+        "GATEWAY_PROXY_KEY": "proxy-key-0123456789",
+        "GATEWAY_ADMIN_TOKEN": "admin-token-0123456789",
+    }
+    async with FakeRunner() as runner:
+        env_file = {
+            "RUNNER_BUNDLE_DIR": str(bundle_dir),
+            "RUNNER_BASE_URL": runner.url,
+            "GATEWAY_AUTH": "proxy",
+            "GATEWAY_LOG_LEVEL": "debug",
+            **secrets,
+        }
+        async with (
+            gateway_process(tmp_path, environ={}, env_file=env_file) as gateway,
+            ClientSession() as client,
+        ):
+            headers = {
+                "x-gateway-key": secrets["GATEWAY_PROXY_KEY"],
+                "x-alga-tenant": "t-1",
+                "authorization": "Bearer caller-token-0123456789",
+                "cookie": "session=cookie-0123456789",
+            }
+            query = "?token=query-0123456789"
+            for path in (HELLO, "/gateway/v1/backend", "/v1/execute", "/nowhere"):
+                async with client.post(
+                    gateway.url + path + query, headers=headers, data=b"body-0123456789"
+                ):
+                    pass
+            gateway.send(signal.SIGHUP)
+            await gateway.event("reload_unchanged")
+            gateway.send(signal.SIGTERM)
+            assert await gateway.exit_status() == 0
+            said = str(gateway.lines) + gateway.output.decode()
+    assert "0123456789" not in said
+    assert "/api/ext/{extension}" in said

@@ -1,0 +1,81 @@
+"""What the documents promise exists, and what exists is documented."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from gateway.cli import cli
+from gateway.problems import PROBLEMS
+from gateway.settings import load
+from gateway.variable_table import VARIABLES
+from scripts.settings_table import DOCUMENT, EXAMPLE, documented, example
+from tests.repo.files import ROOT, shown, text_files
+
+CODE = re.compile(r"```.*?```|`[^`\n]+`|<code>.*?</code>|<pre>.*?</pre>", re.DOTALL)
+TARGET = re.compile(r"(?:^|[`>\n]|&& )make ([a-z]+)")
+VERB = re.compile(r"python -m gateway((?: [a-z]+)*)")
+DOCUMENTS = sorted(path for path in text_files() if path.suffix in {".md", ".html"})
+
+
+def commands(path: Path, command: re.Pattern[str]) -> list[str]:
+    code = "\n".join(CODE.findall(path.read_text(encoding="utf-8")))
+    return command.findall(code)
+
+
+def test_every_variable_is_in_the_generated_table_and_it_is_current() -> None:
+    page = DOCUMENT.read_text(encoding="utf-8")
+    assert documented(page) == page, "make fmt writes it anew"
+    assert [name for name in VARIABLES if f"| `{name}` |" not in page] == []
+
+
+def test_every_variable_is_in_the_example_file_and_it_is_current() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert example() == text, "make fmt writes it anew"
+    assert [name for name in VARIABLES if f"\n#{name}=" not in text] == []
+
+
+def test_the_example_file_works_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    without = load({})
+    (tmp_path / ".env").write_text(EXAMPLE.read_text(encoding="utf-8"))
+    copied = load({})
+    assert copied.env_file is not None
+    assert copied.variables == without.variables
+
+
+def test_the_example_file_shows_the_true_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    without = load({})
+    text = re.sub(r"(?m)^#(?=[A-Z_]+=)", "", EXAMPLE.read_text(encoding="utf-8"))
+    (tmp_path / ".env").write_text(text)
+    assert load({}).variables == without.variables
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
+def test_every_command_in_a_document_exists(path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in commands(path, TARGET):
+        assert re.search(rf"(?m)^{target}:", makefile), f"make {target}"
+    for words in commands(path, VERB):
+        found: click.Command = cli
+        for word in words.split():
+            if not isinstance(found, click.Group):
+                break  # what follows are arguments
+            assert word in found.commands, f"python -m gateway{words}"
+            found = found.commands[word]
+
+
+def test_the_readme_says_how_to_run_and_how_to_test() -> None:
+    assert {"run", "test"} <= set(commands(ROOT / "README.md", TARGET))
+
+
+@pytest.mark.parametrize("code", sorted({problem.code for problem in PROBLEMS.values()}))
+def test_every_problem_has_its_page_and_the_index_leads_there(code: str) -> None:
+    pages = ROOT / "static" / "problems"
+    page = (pages / f"{code}.html").read_text(encoding="utf-8")
+    assert code in page
+    assert f'href="{code}.html"' in (pages / "index.html").read_text(encoding="utf-8")
