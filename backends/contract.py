@@ -162,6 +162,15 @@ class BackendHealth:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStats:
+    """What a backend holds and did since it was opened; read at every scrape."""
+
+    connections_in_use: int = 0
+    connections_idle: int = 0
+    retries: int = 0  # requests that were sent a second time
+
+
 class RunnerBackend(Protocol):
     """Reaches one runner. Raises only backends.errors.BackendError (and CancelledError).
 
@@ -193,6 +202,9 @@ class RunnerBackend(Protocol):
 
     async def metadata(self) -> Mapping[str, object]:
         """What an operator wants to see: address chosen and why. No secrets, no tenants."""
+
+    def stats(self) -> BackendStats:
+        """Counters and gauges, without waiting for anything."""
 
     async def warm(self, content_hash: str, /) -> None:
         """Make the next call of this bundle cheap, if the backend knows how. Never raises."""

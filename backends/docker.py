@@ -8,6 +8,7 @@ from backends.contract import (
     BackendHealth,
     BackendIdentity,
     BackendKind,
+    BackendStats,
     ExecuteRequest,
     ExecuteResult,
     RunnerBackend,
@@ -52,6 +53,9 @@ class DockerBackend:
 
     async def metadata(self) -> Mapping[str, object]:
         return {"kind": self.identity.kind, **self._client.facts()}
+
+    def stats(self) -> BackendStats:
+        return self._client.stats()
 
     async def warm(self, content_hash: str, /) -> None:
         """Nothing: the runner protocol cannot warm a bundle without its tenant."""

@@ -9,6 +9,7 @@ from backends.contract import (
     BackendHealth,
     BackendIdentity,
     BackendKind,
+    BackendStats,
     ExecuteRequest,
     ExecuteResult,
     Pairs,
@@ -59,6 +60,9 @@ class KnativeBackend:
             "token": "file" if self._settings.token_file else "none",
             **self._client.facts(),
         }
+
+    def stats(self) -> BackendStats:
+        return self._client.stats()
 
     async def warm(self, content_hash: str, /) -> None:
         """Nothing: the runner protocol cannot warm a bundle without its tenant."""

@@ -6,6 +6,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from backends.contract import BackendStats
 from gateway.keys import LIVE, PROBER, RECEIPTS
 
 
@@ -34,7 +35,25 @@ class GatewayCollector(Collector):
             "Generations that finish what they began.",
             len(live.slot.draining),
         )
+        yield from _pool(kind, live.slot.current.backend.stats())
         swaps = CounterMetricFamily("gateway_swaps", "Reloads by outcome.", labels=["outcome"])
         for outcome, count in self._app[RECEIPTS].totals.items():
             swaps.add_metric([outcome], count)
         yield swaps
+
+
+def _pool(kind: str, stats: BackendStats) -> Iterator[Metric]:
+    """The current generation's connections; its retries start from 0 with the generation."""
+    connections = GaugeMetricFamily(
+        "gateway_upstream_connections",
+        "Connections to the runner, by state.",
+        labels=["backend", "state"],
+    )
+    connections.add_metric([kind, "in_use"], stats.connections_in_use)
+    connections.add_metric([kind, "idle"], stats.connections_idle)
+    yield connections
+    retries = CounterMetricFamily(
+        "gateway_upstream_retries", "Requests that were sent a second time.", labels=["backend"]
+    )
+    retries.add_metric([kind], stats.retries)
+    yield retries

@@ -20,12 +20,15 @@ DEFAULT_CONTENT_SECURITY_POLICY = (
     "base-uri 'self'; form-action 'self'"
 )
 
+# What a browser opens as a document and then lets run scripts.
+_DOCUMENTS = frozenset({HTML, "image/svg+xml", "application/xml"})
+
 
 class AssetFiles:
     """Answers requests for the UI files of every bundle of a store.
 
     Args:
-        content_security_policy: replaces the default policy of HTML answers when not empty.
+        content_security_policy: replaces the default policy of documents when not empty.
         frame_ancestors: else appended to the default one: who may frame the page.
         max_asset_bytes: larger files are refused; None for no limit.
     """
@@ -81,7 +84,7 @@ class AssetFiles:
 
     def _answer(self, request: AssetRequest, file: UiFile) -> AssetResponse:
         always: Pairs = (("x-content-type-options", "nosniff"),)
-        if file.content_type == HTML:
+        if file.content_type in _DOCUMENTS:
             always = (*always, ("content-security-policy", self._policy))
         validators: Pairs = (("etag", file.etag), ("accept-ranges", "bytes"), *always)
         if client_has(_field(request, "if-none-match"), file.etag):

@@ -15,6 +15,7 @@ from backends.contract import (
     BackendHealth,
     BackendIdentity,
     BackendKind,
+    BackendStats,
     ExecuteRequest,
     ExecuteResult,
     Limits,
@@ -234,6 +235,9 @@ class EmbeddedBackend:
             "egress_allowlist": list(settings.egress_allowlist),
             **self._load(),
         }
+
+    def stats(self) -> BackendStats:
+        return BackendStats()  # nothing is dialled, so nothing is pooled or sent again
 
     async def warm(self, content_hash: str, /) -> None:
         """Compile the bundle's component ahead of its first call. Never raises."""

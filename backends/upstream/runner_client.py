@@ -8,6 +8,7 @@ from backends.contract import (
     AssetRequest,
     AssetResponse,
     BackendHealth,
+    BackendStats,
     ExecuteRequest,
     ExecuteResult,
     Pairs,
@@ -26,7 +27,6 @@ from backends.upstream.statuses import refusal
 from backends.upstream.transport import (
     Budget,
     Transport,
-    TransportStats,
     UpstreamRequest,
     UpstreamResponse,
 )
@@ -131,13 +131,16 @@ class RunnerClient:
 
         return await probe(ask)
 
-    def stats(self) -> TransportStats:
+    def stats(self) -> BackendStats:
         """What the pool holds now, and what it did so far."""
-        return self._transport.stats()
+        pool = self._transport.stats()
+        return BackendStats(
+            connections_in_use=pool.in_flight, connections_idle=pool.idle, retries=pool.retries
+        )
 
     def facts(self) -> dict[str, object]:
         """What an operator wants to see of the connections, without credentials."""
-        stats = self.stats()
+        stats = self._transport.stats()
         return {
             "base_url": self._address.url,
             "connections": {

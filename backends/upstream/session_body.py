@@ -33,8 +33,12 @@ class SessionBody:
             raise StopAsyncIteration
         if self._ended:
             raise RunnerProtocolError("stream_closed", phase=Phase.BODY)
+        content = self._response.content
         try:
-            chunk = await self._countdown.run(Phase.IDLE, self._response.content.readany)
+            if content.is_eof():  # all of it is here, so there is no wait to bound
+                chunk = await content.readany()
+            else:
+                chunk = await self._countdown.run(Phase.IDLE, content.readany)
         except (aiohttp.ClientError, OSError):
             await self.aclose()
             raise self._truncated() from None

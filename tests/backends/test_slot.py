@@ -9,6 +9,7 @@ from backends.contract import (
     BackendHealth,
     BackendIdentity,
     BackendKind,
+    BackendStats,
     ExecuteRequest,
     ExecuteResult,
     Readiness,
@@ -45,6 +46,9 @@ class NamedBackend:
 
     async def metadata(self) -> Mapping[str, object]:
         return {}
+
+    def stats(self) -> BackendStats:
+        return BackendStats()
 
     async def warm(self, content_hash: str, /) -> None: ...
 

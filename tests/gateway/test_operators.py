@@ -53,6 +53,8 @@ async def test_metrics_count_by_route_template_and_backend(gateway: Gateway) -> 
     assert "gateway_generation 1.0" in text
     assert 'gateway_backend_up{backend="docker"} 1.0' in text
     assert 'gateway_swaps_total{outcome="switched"} 0.0' in text
+    assert 'gateway_upstream_connections{backend="docker",state="idle"} 1.0' in text
+    assert 'gateway_upstream_retries_total{backend="docker"} 0.0' in text
 
 
 async def test_the_admin_routes_are_open_on_loopback_without_a_token(gateway: Gateway) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 from structlog.testing import capture_logs
 
@@ -104,6 +105,13 @@ class Door:
         return announce
 
 
+def _cancel_handlers_of_lost_clients(server: TestServer, cancels: bool) -> None:
+    # The test server always does; whether a real one does is an option of its runner.
+    assert server.runner is not None
+    assert server.runner.server is not None
+    server.runner.server.handler_cancellation = cancels
+
+
 async def test_a_request_becomes_one_line_of_what_we_decided(
     aiohttp_client: AiohttpClient,
 ) -> None:
@@ -184,12 +192,15 @@ async def test_an_answer_that_broke_off_says_so_and_why(aiohttp_server: AiohttpS
     assert line["bytes_out"] == 5
 
 
-@pytest.mark.parametrize("path", ["/hangs", "/endless"])
+@pytest.mark.parametrize(
+    ("path", "cancels"), [("/hangs", True), ("/endless", True), ("/endless", False)]
+)
 async def test_a_client_that_leaves_is_an_everyday_event(
-    aiohttp_server: AiohttpServer, path: str
+    aiohttp_server: AiohttpServer, path: str, cancels: bool
 ) -> None:
     door = Door()
     server = await aiohttp_server(door.app)
+    _cancel_handlers_of_lost_clients(server, cancels)
     with capture_logs() as logs:
         async with connection(server) as (_, writer):
             writer.write(head(f"GET {path} HTTP/1.1", "Host: here"))
@@ -213,10 +224,7 @@ async def test_a_client_that_left_before_a_whole_answer_has_abandoned_it(
 
     door.app.router.add_post("/stubborn", stubborn)
     server = await aiohttp_server(door.app)
-    # This test server cancels the handlers of lost clients; others let them go on.
-    assert server.runner is not None
-    assert server.runner.server is not None
-    server.runner.server.handler_cancellation = False
+    _cancel_handlers_of_lost_clients(server, False)
     with capture_logs() as logs:
         async with connection(server) as (_, writer):
             writer.write(head("POST /stubborn HTTP/1.1", "Host: here", "Content-Length: 9"))

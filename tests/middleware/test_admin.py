@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from middleware.admin import AdminAuth, admin, require_admin
-from middleware.errors import InvalidRequest, Unauthenticated
+from middleware.errors import Forbidden, InvalidRequest, Unauthenticated
 from middleware.problem_details import problem_details
 from tests.middleware.wire import ask, body_of, render, status_of
 
@@ -119,6 +119,13 @@ async def test_without_a_token_a_web_page_or_a_tunnel_may_not(
     server = await aiohttp_server(_app(OPEN))
     answer = await ask(server, "POST /gateway HTTP/1.1", "Connection: close", *fields)
     assert (status_of(answer), body_of(answer)) == (403, reason)
+
+
+def test_without_a_token_another_machine_may_not() -> None:
+    here = make_mocked_request("GET", "/gateway", {"Host": "localhost"})
+    require_admin(OPEN, here.clone(remote="127.0.0.1"))
+    with pytest.raises(Forbidden):
+        require_admin(OPEN, here.clone(remote="192.0.2.1"))
 
 
 async def test_without_a_token_a_listener_for_others_stays_shut(

@@ -106,6 +106,16 @@ async def test_a_client_that_waits_is_asked_for_its_body(aiohttp_server: Aiohttp
     assert (status_of(answer), body_of(answer)) == (200, b"b'hi'")
 
 
+async def test_a_client_that_was_asked_can_still_be_refused(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    server = await aiohttp_server(_app())
+    lines = _post("/shown", "Transfer-Encoding: chunked", "Expect: 100-continue", close=False)
+    answer = await ask(server, *lines, body=b"20000\r\n" + b"x" * 0x20000 + b"\r\n")
+    asked, _, refused = answer.partition(b"\r\n\r\n")
+    assert (status_of(asked), status_of(refused)) == (100, 413)
+
+
 @pytest.mark.parametrize(
     ("path", "length", "status"), [("/stranger", 2, 401), ("/shown", LIMIT + 1, 413)]
 )

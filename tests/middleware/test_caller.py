@@ -134,12 +134,23 @@ def test_a_user_that_the_runner_would_refuse_is_refused(document: object, field:
     assert (caught.value.reason, caught.value.field) == ("invalid_user", field)
 
 
-@pytest.mark.parametrize("encoded", ["", "!", "a", "eyJ", "\udcff", "e30 ", _encoded("x" * 9000)])
+@pytest.mark.parametrize("encoded", ["", "!", "a", "eyJ", "\udcff", "e30 ", "é"])
 def test_an_unreadable_user_is_refused_without_quoting_it(encoded: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_user(encoded)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_user_header_is_bounded_and_strictly_base64url() -> None:
+    longest = _encoded({**PERSON, "client_name": "x" * 5900})
+    assert parse_user(longest).user_id == "u1"
+    for encoded in (
+        _encoded({**PERSON, "client_name": "x" * 6200}),
+        f"{longest[:8]}    {longest[8:]}",
+    ):
+        with pytest.raises(InvalidRequest):
+            parse_user(encoded)
 
 
 def test_the_older_name_of_the_client_name_is_understood() -> None:
@@ -159,11 +170,16 @@ def _app(auth: Auth) -> web.Application:
 
     middlewares = [
         problem_details(render),
-        caller(lambda: auth, needs_caller=lambda request: request.path == "/private"),
+        caller(
+            lambda: auth,
+            needs_caller=lambda request: request.path == "/private",
+            takes_caller=lambda request: request.path != "/other",
+        ),
     ]
     app = web.Application(middlewares=middlewares)
     app.router.add_get("/private", who)
     app.router.add_get("/public", who)
+    app.router.add_get("/other", who)
     return app
 
 
@@ -185,6 +201,14 @@ async def test_a_public_route_knows_its_caller_when_there_is_one(
     headers = {"x-alga-tenant": "acme"} | ({} if key is None else {"x-gateway-key": key})
     answer = await client.get(path, headers=headers)
     assert (answer.status, await answer.text()) == (status, text)
+
+
+async def test_a_route_that_takes_no_caller_does_not_look_for_one(
+    aiohttp_client: AiohttpClient,
+) -> None:
+    client = await aiohttp_client(_app(PROXY))
+    answer = await client.get("/other", headers={"x-gateway-key": "wrong"})
+    assert (answer.status, await answer.text()) == (200, "nobody")
 
 
 async def test_in_dev_mode_everybody_is_known(aiohttp_client: AiohttpClient) -> None:

@@ -68,7 +68,8 @@ async def test_credentials_are_never_granted(aiohttp_client: AiohttpClient) -> N
 
 async def test_a_plain_options_is_the_handlers_to_answer(aiohttp_client: AiohttpClient) -> None:
     client = await aiohttp_client(_app())
-    assert await (await client.options("/ping")).text() == "pong"
+    for headers in ({}, {"Origin": LISTED}, {"Access-Control-Request-Method": "PUT"}):
+        assert await (await client.options("/ping", headers=headers)).text() == "pong"
 
 
 async def test_a_refusal_can_be_read_by_the_listed_origin(aiohttp_client: AiohttpClient) -> None:

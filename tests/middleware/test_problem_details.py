@@ -4,10 +4,11 @@ from contextlib import suppress
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from aiohttp.typedefs import Handler
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from middleware.errors import Forbidden
-from middleware.problem_details import problem_details
+from middleware.problem_details import CLIENT_GONE, problem_details
 from tests.middleware.wire import ask, body_of, connection, head, render
 
 
@@ -89,6 +90,40 @@ async def test_nothing_is_added_to_an_answer_that_breaks_off(
                 received += piece
     # The reset may overtake bytes that were sent before it, never add any.
     assert b"a\r\nhalf of it\r\n".startswith(body_of(received))
+
+
+async def test_a_client_that_left_is_no_failure_of_ours(aiohttp_server: AiohttpServer) -> None:
+    rendered: list[Exception] = []
+    statuses: asyncio.Queue[int] = asyncio.Queue()
+    entered = asyncio.Event()
+
+    def keep(_request: web.Request, failure: Exception) -> web.Response:
+        rendered.append(failure)
+        return web.Response(status=500)
+
+    @web.middleware
+    async def outside(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        statuses.put_nowait(response.status)
+        return response
+
+    async def reading(request: web.Request) -> web.Response:
+        entered.set()
+        await request.content.wait_eof()
+        return web.Response()
+
+    app = web.Application(middlewares=[outside, problem_details(keep)])
+    app.router.add_post("/", reading)
+    server = await aiohttp_server(app)
+    # The test server would cancel the handler before it notices by itself.
+    assert server.runner is not None
+    assert server.runner.server is not None
+    server.runner.server.handler_cancellation = False
+    async with connection(server) as (_, writer):
+        writer.write(head("POST / HTTP/1.1", "Host: here", "Content-Length: 9"))
+        await entered.wait()
+    assert await statuses.get() == CLIENT_GONE
+    assert rendered == []
 
 
 async def test_cancellation_is_not_answered() -> None:

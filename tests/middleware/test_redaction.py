@@ -163,5 +163,5 @@ def test_anything_can_be_rendered_afterwards(value: object, expected: str) -> No
 
 def test_what_later_processors_need_is_left_alone() -> None:
     record: Final = object()
-    event = {"exc_info": True, "_record": record, "event": "x"}
+    event = {"exc_info": LookupError("later"), "_record": record, "event": "x"}
     assert redact(None, "info", event) == event

@@ -44,6 +44,7 @@ def bundle(store: BundleStore, tmp_path_factory: pytest.TempPathFactory) -> Bund
         entry("ui/large.wasm", LARGE),
         entry("ui/edge.wasm", LARGE[:SMALL_FILE_BYTES]),
         entry("ui/empty.css"),
+        entry("ui/drawing.svg", b"<svg/>"),
         entry("ui/LICENSE", b"do as you like"),
         entry("ui/folder.js/inner.js", b"inner"),
         entry("ui/help/index.html", b"not the page"),
@@ -403,3 +404,10 @@ async def test_a_caller_who_leaves_leaks_nothing(
     busy_disk.set()
     await all_threads_done()
     assert open_descriptors() == before
+
+
+async def test_a_drawing_opened_as_a_document_has_a_policy_too(
+    store: BundleStore, bundle: Bundle
+) -> None:
+    response = await fetch(store, bundle, "drawing.svg")
+    assert dict(response.headers)["content-security-policy"] == DEFAULT_CONTENT_SECURITY_POLICY

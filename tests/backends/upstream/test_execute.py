@@ -148,7 +148,7 @@ async def test_an_answer_that_is_not_the_protocol_has_a_reason(step: Step, reaso
         client = open_client(raw.url, max_answer_bytes=2000)
         with pytest.raises(RunnerProtocolError) as caught:
             await client.execute(execute_request())
-        assert client.stats().in_flight == 0
+        assert client.stats().connections_in_use == 0
         await client.aclose()
     assert caught.value.reason == reason
 
