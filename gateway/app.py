@@ -32,6 +32,7 @@ from gateway.settings import Settings
 from gateway.state import State
 from gateway.ui_tenants import UiTenants
 from gateway.warming import warm
+from middleware.access_log import Sink, through_structlog
 from middleware.caller import ProxyAuth
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
@@ -44,6 +45,7 @@ def create_app(
     *,
     load: Callable[[], Settings],
     on_commit: Callable[[Settings], None] = lambda _: None,
+    access_sink: Sink = through_structlog,
     openers: Openers = OPENERS,
     routes: Sequence[Route] = GATEWAY_ROUTES,
 ) -> web.Application:
@@ -52,6 +54,7 @@ def create_app(
     Args:
         load: reads the settings anew for a reload; raises SettingsError.
         on_commit: told the settings that a reload has switched to.
+        access_sink: takes the line of every request.
     """
     app = web.Application(client_max_size=settings.max_body_bytes)
     app[STATE] = State()
@@ -80,7 +83,7 @@ def create_app(
     app.cleanup_ctx.append(lifetime)
     access_of = mount(app, routes)
     app.router.add_static("/gateway/problems", Path(str(files("static") / "problems")))
-    pipeline.install(app, access_of)
+    pipeline.install(app, access_of, access_sink)
     return app
 
 

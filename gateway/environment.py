@@ -47,7 +47,7 @@ def read_sources(environ: Mapping[str, str]) -> Sources:
     process = {name: text.strip() for name, text in environ.items()}
     filed = {name: text for name, text in (written or {}).items() if name != _ENV_FILE}
     set_by_process = {name for name in VARIABLES if process.get(name)}
-    set_by_file = {name for name in VARIABLES if filed.get(name)} - set_by_process
+    set_by_file = {name for name in VARIABLES if filed.get(name)}
     origins: dict[str, Origin] = dict.fromkeys(VARIABLES, "default")
     origins |= dict.fromkeys(set_by_file, "file")
     origins |= dict.fromkeys(set_by_process, "environment")
@@ -80,7 +80,7 @@ def _read_env_file(
     if len(content) > MAX_ENV_FILE_BYTES:
         return None, (_file_problem("names a file of more than 1 MiB"),)
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         return None, (_file_problem("names a file that is not UTF-8 text"),)
     return _parse(text)

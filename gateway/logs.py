@@ -54,6 +54,7 @@ def configure_logs(
     stream: TextIO | None = None,
     *,
     secrets: Callable[[], frozenset[str]] = frozenset,
+    write: Callable[[str], None] | None = None,
 ) -> None:
     """Send every log line of this process to `stream`. May be called again, after a reload.
 
@@ -62,6 +63,7 @@ def configure_logs(
         level: the least severe level that is written.
         stream: standard error when None.
         secrets: asked for each line: values to mask wherever they stand.
+        write: takes each line without its line break, instead of `stream`; must not raise.
     """
     stream = stream or sys.stderr
     steps: tuple[Processor, ...] = (
@@ -75,7 +77,7 @@ def configure_logs(
     structlog.configure(
         processors=[_threshold, _Guarded(steps, render)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=_Lines(stream),
+        logger_factory=_Lines(write or _writing_to(stream)),
         cache_logger_on_first_use=False,  # module-level loggers follow a second call
     )
     root = logging.getLogger()
@@ -83,6 +85,11 @@ def configure_logs(
         root.removeHandler(handler)
     root.addHandler(_Bridge())
     set_level(level)
+
+
+def is_written(level: str) -> bool:
+    """Whether lines of this level are written at present."""
+    return _LEVELS[level] >= _threshold.level
 
 
 def set_level(level: LogLevel) -> None:
@@ -136,26 +143,31 @@ class _Console:
 
 
 class _Lines:
-    """A factory of loggers that write whole lines, one at a time, from any thread."""
+    """A factory of loggers that hand every line to `write`."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = write
+        self.exception = self.msg = write
 
     def __call__(self, *_: object) -> "_Lines":
         return self
 
-    def msg(self, line: str) -> None:
+
+def _writing_to(stream: TextIO) -> Callable[[str], None]:
+    """Write whole lines to `stream`, one at a time, from any thread."""
+    lock = threading.Lock()
+
+    def write(line: str) -> None:
         try:
-            with self._lock:
-                self._stream.write(line + "\n")
-                self._stream.flush()
+            with lock:
+                stream.write(line + "\n")
+                stream.flush()
         except (OSError, ValueError):
             # Nobody reads any more, the disk is full or the stream is closed: there is no
             # place left to say so, and serving goes on.
             return
 
-    debug = info = warning = error = critical = exception = msg
+    return write
 
 
 class _Bridge(logging.Handler):

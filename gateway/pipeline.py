@@ -6,7 +6,7 @@ from aiohttp.typedefs import Middleware
 from gateway.keys import IN_FLIGHT, LIVE, METRICS
 from gateway.problems import render
 from gateway.routes.table import Access, AccessOf
-from middleware.access_log import AccessLog, access_log, note_status
+from middleware.access_log import AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
 from middleware.body_limit import body_limit
@@ -22,12 +22,13 @@ from middleware.request_target import request_target
 from middleware.service_auth import service_auth
 
 _TAKES_CALLER = frozenset({Access.CALLER, Access.BROWSER})
+_ACCESS_LOG = AccessLog()
 _EXEMPT = frozenset({Access.PUBLIC, Access.ADMIN})
 
 
-def install(app: web.Application, access_of: AccessOf) -> None:
+def install(app: web.Application, access_of: AccessOf, sink: Sink) -> None:
     """Put the middlewares and the response signals into `app`."""
-    app.middlewares.extend(_middlewares(app, access_of))
+    app.middlewares.extend(_middlewares(app, access_of, sink))
     # Signals, because they also run for answers that stream, are raised, or were never
     # seen by a middleware.
     app.on_response_prepare.extend(
@@ -47,14 +48,14 @@ async def _say_nothing_of_ourselves(_: web.BaseRequest, response: web.StreamResp
     response.headers.popall(hdrs.SERVER, None)
 
 
-def _middlewares(app: web.Application, access_of: AccessOf) -> list[Middleware]:
+def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[Middleware]:
     return [
         # First a name, so that everything below can say which request it speaks of.
         request_id(),
         # Waits for a refused upload's client to notice; nothing that measures may see that.
         connection_close(),
         # Sees the final status, also of what the boundary below has turned into an answer.
-        access_log(AccessLog),
+        access_log(lambda: _ACCESS_LOG, sink=sink),
         metrics(app[METRICS]),
         # The boundary: below it refusals and failures are exceptions, above it answers.
         problem_details(render),

@@ -14,7 +14,7 @@ from aiohttp import web
 from backends.contract import Readiness
 from gateway.app import create_app
 from gateway.keys import LIVE
-from gateway.logs import set_level
+from gateway.process_logs import ProcessLogs
 from gateway.routes.health import json_response, metrics, readyz
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.serve import run
@@ -53,13 +53,16 @@ def runner_settings(settings: Settings, *, host: str, port: int) -> Settings:
 
 def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, port: int) -> int:
     """Serve the runner protocol until SIGTERM or SIGINT. Blocks; returns the exit status."""
+    own = runner_settings(settings, host=host, port=port)
+    logs = ProcessLogs(own, sys.stderr.fileno())
     app = create_app(
-        runner_settings(settings, host=host, port=port),
+        own,
         load=lambda: runner_settings(load(environ), host=host, port=port),
-        on_commit=lambda committed: set_level(committed.log_level),
+        on_commit=logs.follow,
+        access_sink=logs.access,
         routes=ROUTES,
     )
-    return run(app, runner_settings(settings, host=host, port=port), announce=_announce)
+    return run(app, own, logs, announce=_announce)
 
 
 async def _announce(origin: str, _settings: Settings, _app: web.Application) -> None:

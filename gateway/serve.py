@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.app import create_app
 from gateway.keys import RELOADER, STATE
-from gateway.logs import configure_logs, set_level
+from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
 from gateway.welcome import welcome
@@ -26,29 +26,31 @@ Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
 
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run the gateway until SIGTERM or SIGINT. Blocks; returns the exit status."""
+    logs = ProcessLogs(settings, sys.stderr.fileno())
     app = create_app(
         settings,
         load=lambda: load(environ),
-        on_commit=lambda committed: set_level(committed.log_level),
+        on_commit=logs.follow,
+        access_sink=logs.access,
     )
-    return run(app, settings, announce=welcome)
+    return run(app, settings, logs, announce=welcome)
 
 
-def run(app: web.Application, settings: Settings, *, announce: Announce) -> int:
+def run(app: web.Application, settings: Settings, logs: ProcessLogs, *, announce: Announce) -> int:
     """Run `app` on the fastest loop there is.
 
     Args:
+        logs: closed at the end.
         announce: called once the port is open, with the origin that clients use.
     """
-    configure_logs(
-        settings.log_format, settings.log_level, sys.stderr, secrets=lambda: settings.secrets
-    )
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        try:
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(app, settings, announce))
-        except OSError as why:
-            _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
-            return 1
+    except OSError as why:
+        _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
+        return 1
+    finally:
+        logs.close()
     return 0
 
 

@@ -25,6 +25,8 @@ from middleware.source import Source
 ANSWERED: Final = "request_answered"
 ABANDONED: Final = "request_abandoned"
 
+Sink = Callable[[str, str, dict[str, object]], None]
+
 FACTS: web.RequestKey[dict[str, object]] = web.RequestKey("facts")
 """What is known about a request so far, for its line in the log."""
 
@@ -53,19 +55,28 @@ async def note_status(request: web.BaseRequest, response: web.StreamResponse) ->
     note(request, status=response.status)
 
 
+def through_structlog(level: str, event: str, line: dict[str, object]) -> None:
+    """The sink of a process that has no faster one."""
+    log: FilteringBoundLogger = structlog.get_logger("access")
+    getattr(log, level)(event, **line)
+
+
 def access_log(
-    source: Source[AccessLog], *, clock: Callable[[], float] = time.perf_counter
+    source: Source[AccessLog],
+    *,
+    sink: Sink = through_structlog,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Middleware:
     """Write one event per request: `request_answered`, or `request_abandoned` by its client.
 
     Args:
+        sink: takes level, event and fields; what it is handed it may keep.
         clock: monotonic seconds.
 
     It belongs outside whatever turns exceptions into answers, so that it sees the final
     status. `duration_ms` ends when a streamed answer is complete, and when a buffered one
     is handed to the server for sending. `bytes_out` counts the body alone.
     """
-    log: FilteringBoundLogger = structlog.get_logger("access")
 
     @web.middleware
     async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -95,7 +106,7 @@ def access_log(
             facts["duration_ms"] = round((clock() - started) * 1000, 3)
             facts["bytes_in"] = request.content.total_bytes
             facts["bytes_out"] = sent() + buffered
-            _emit(log, event, facts, quiet=facts["route"] in source().quiet_routes)
+            sink(_level(event, facts, source().quiet_routes), event, facts)
         return response
 
     return record
@@ -147,11 +158,10 @@ def _line(request: web.Request) -> dict[str, object]:
     return line
 
 
-def _emit(log: FilteringBoundLogger, event: str, line: dict[str, object], *, quiet: bool) -> None:
+def _level(event: str, line: dict[str, object], quiet_routes: frozenset[str]) -> str:
     status = line.get("status")
-    if quiet:
-        log.debug(event, **line)
-    elif event == ANSWERED and ("truncated" in line or (isinstance(status, int) and status >= 500)):
-        log.warning(event, **line)
-    else:
-        log.info(event, **line)
+    if line["route"] in quiet_routes:
+        return "debug"
+    if event == ANSWERED and ("truncated" in line or (isinstance(status, int) and status >= 500)):
+        return "warning"
+    return "info"

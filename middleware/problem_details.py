@@ -6,11 +6,15 @@ that what it has is not the whole.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from middleware.connection_close import reset_connection
+
+CLIENT_GONE: Final = 499
+"""Never sent: what logs and metrics say when the client left before an answer began."""
 
 
 def problem_details(render: Callable[[web.Request, Exception], web.Response]) -> Middleware:
@@ -21,7 +25,7 @@ def problem_details(render: Callable[[web.Request, Exception], web.Response]) ->
             405 is carried over for it (RFC 9110 section 15.5.6).
 
     Raises what the handler raised when the answer had already begun. Cancellation passes
-    untouched.
+    untouched. For a client that has left nothing is rendered.
     """
 
     @web.middleware
@@ -32,6 +36,9 @@ def problem_details(render: Callable[[web.Request, Exception], web.Response]) ->
             if request.writer.output_size > 0:
                 reset_connection(request)
                 raise
+            if isinstance(failure, ConnectionError) and request.transport is None:
+                # A client that leaves is no failure of ours, and nobody will read this.
+                return web.Response(status=CLIENT_GONE)
             if isinstance(failure, web.HTTPException) and failure.status < 400:
                 raise
             response = render(request, failure)

@@ -6,6 +6,7 @@ exception that quotes an address with a password, a dictionary logged whole.
 
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -28,7 +29,7 @@ SENSITIVE_WORDS: Final = frozenset({
 
 _SHORTEST_SECRET: Final = 6  # masking a shorter one would riddle every line with masks
 _MAX_EXAMINED: Final = 64 * 1024
-_MAX_INTEGER_BITS: Final = 64  # renderers refuse longer ones
+_MAX_INTEGER_BITS: Final = 63  # renderers refuse what a signed 64-bit integer cannot hold
 _PASSED_UNTOUCHED: Final = frozenset({"exc_info", "stack_info"})  # for later processors
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+")
@@ -39,6 +40,8 @@ _CREDENTIALS: Final = re.compile(
     r"|(?P<jwt>\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?)",
     re.IGNORECASE | re.ASCII,
 )
+_SIGNS: Final = ("=", "@", " ", "\t", "\n", "eyJ")
+"""Without one of these the expression above cannot match, and most values have none."""
 
 
 class Redactor:
@@ -52,14 +55,16 @@ class Redactor:
     def __init__(self, secrets: Source[frozenset[str]]) -> None:
         self._secrets = secrets
         self._known: frozenset[str] = frozenset()
-        self._pattern: re.Pattern[str] | None = None
+        self._spellings: tuple[str, ...] = ()
+        self._pattern = re.compile("")
 
     def __call__(
         self, _logger: WrappedLogger, _name: str, event_dict: MutableMapping[str, object]
     ) -> MutableMapping[str, object]:
         known = self._secrets()
         if known != self._known:
-            self._known, self._pattern = known, _pattern_of(known)
+            self._known, self._spellings = known, _spellings_of(known)
+            self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
         return {
             # Underscored names are the logging library's own and never rendered.
             self._text(name): value
@@ -116,9 +121,11 @@ class Redactor:
 
     def _text(self, text: str) -> str:
         examined = _encodable(text[:_MAX_EXAMINED])
-        if self._pattern is not None:
+        # Looked for first, because that is ten times cheaper than replacing nothing.
+        if any(s in examined for s in self._spellings):
             examined = self._pattern.sub(MASK, examined)
-        examined = _CREDENTIALS.sub(_mask_credentials, examined)
+        if any(sign in examined for sign in _SIGNS):
+            examined = _CREDENTIALS.sub(_mask_credentials, examined)
         if len(examined) <= MAX_TEXT and len(text) <= _MAX_EXAMINED:
             return examined
         return f"{examined[:MAX_TEXT]}...<{len(text)} characters>"
@@ -128,14 +135,14 @@ redact: Final = Redactor(frozenset)
 """The processor for a process that knows no secrets of its own."""
 
 
-def _pattern_of(secrets: frozenset[str]) -> re.Pattern[str] | None:
+def _spellings_of(secrets: frozenset[str]) -> tuple[str, ...]:
     spellings = {s for s in secrets if len(s) >= _SHORTEST_SECRET}
     spellings |= {quote(s, safe="") for s in spellings}
     # Longest first: of two secrets where one begins the other, none may leave a tail.
-    ordered = sorted(spellings, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+    return tuple(sorted(spellings, key=len, reverse=True))
 
 
+@lru_cache(maxsize=512)  # the names of fields are few, and asked about for every line
 def _is_sensitive(name: str) -> bool:
     return any(word.lower() in SENSITIVE_WORDS for word in _WORDS.findall(name))
 

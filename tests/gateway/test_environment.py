@@ -133,7 +133,9 @@ def test_problems_of_the_file_and_of_values_come_together(write: Write) -> None:
 def test_variables_named_like_ours_that_nobody_reads_are_listed(write: Write) -> None:
     write("RUNNER_TIMEOUT=3\nGATEWAY_ENV_FILE=x\nOTHER_THING=1\n")
     environ = {"GATEWAY_PROT": "1", "EXT_GATEWAY_TIMEOUT": "1", "PATH": "/bin"}
-    assert load(environ).unread == (
+    settings = load(environ)
+    assert settings.origins["GATEWAY_ENV_FILE"] == "default"
+    assert settings.unread == (
         "EXT_GATEWAY_TIMEOUT",
         "GATEWAY_ENV_FILE",
         "GATEWAY_PROT",

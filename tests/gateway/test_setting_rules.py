@@ -18,7 +18,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text("token-from-a-file\n")
     (tmp_path / "two-lines").write_text("one\ntwo\n")
     (tmp_path / "empty").write_text("")
-    (tmp_path / "huge").write_text("x" * 70_000)
+    (tmp_path / "huge").write_text("x" + " " * 70_000)
 
 
 def blamed(environ: dict[str, str]) -> list[str]:

@@ -237,12 +237,14 @@ def test_changed_names_variables_and_restart_needed_the_static_ones_among_them()
 
 def test_a_reload_keeps_what_is_static_and_takes_the_rest() -> None:
     old = load({"GATEWAY_PORT": "1"})
-    new = load({"GATEWAY_PORT": "2", "RUNNER_BASE_URL": "http://runner"})
+    new = load({"GATEWAY_HOST": "::1", "RUNNER_BASE_URL": "http://runner"})
     merged = with_static_of(new, old)
     assert merged.listen == old.listen
     assert merged.backend == new.backend
     assert restart_needed(old, merged) == ()
-    assert changed(new, merged) == ("GATEWAY_PORT",)
+    assert changed(new, merged) == ("GATEWAY_HOST", "GATEWAY_PORT")
+    assert merged.origins["GATEWAY_PORT"] == "environment"
+    assert merged.origins["GATEWAY_HOST"] == "default"
 
 
 def test_a_reload_keeps_what_a_verb_put_in_place_of_a_variable() -> None:

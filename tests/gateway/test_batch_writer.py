@@ -1,0 +1,91 @@
+"""Lines leave whole, in order, and never at the cost of whoever wrote them."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.batch_writer import BatchWriter
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    read, write = os.pipe()
+    yield read, write
+    os.close(read)
+    os.close(write)
+
+
+def test_lines_of_many_threads_come_out_whole_and_none_is_lost(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    writer = BatchWriter(write, interval_s=0.01)
+    said = bytearray()
+
+    def listen() -> None:
+        while not said.endswith(b"end\n"):
+            said.extend(os.read(read, 65536))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+
+    def speak(name: int) -> None:
+        for n in range(2000):
+            writer.write(b"%d-%d\n" % (name, n))
+
+    speakers = [threading.Thread(target=speak, args=(name,)) for name in range(4)]
+    for speaker in speakers:
+        speaker.start()
+    for speaker in speakers:
+        speaker.join()
+    writer.write_now(b"end\n")
+    writer.close()
+    listener.join(10)
+    lines = bytes(said).split(b"\n")
+    assert writer.dropped == 0
+    for name in range(4):
+        own = [line for line in lines if line.startswith(b"%d-" % name)]
+        assert own == [b"%d-%d" % (name, n) for n in range(2000)]
+
+
+def test_a_line_alone_is_written_after_the_interval(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    writer = BatchWriter(write, interval_s=0.01)
+    writer.write(b"alone\n")
+    assert os.read(read, 100) == b"alone\n"
+    writer.write(b"again\n")
+    assert os.read(read, 100) == b"again\n"
+    writer.close()
+
+
+def test_a_reader_that_stops_reading_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    writer = BatchWriter(write, interval_s=0.001, max_waiting_bytes=256 * 1024)
+    line = b"x" * 1023 + b"\n"
+    for _ in range(2000):  # far more than the pipe and the queue hold; this must not block
+        writer.write(line)
+    assert 0 < writer.dropped < 2000
+    kept = (2000 - writer.dropped) * len(line)
+    got = 0
+    while got < kept:
+        got += len(os.read(read, 1024 * 1024))
+    writer.close()
+    assert got == kept
+
+
+def test_a_reader_that_went_away_is_no_failure() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    writer = BatchWriter(write)
+    writer.write_now(b"to nobody\n")
+    writer.close()
+    os.close(write)
+    assert not writer.dropped
+
+
+def test_closing_writes_what_waits(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    writer = BatchWriter(write, interval_s=60)
+    writer.write(b"last words\n")
+    writer.close()
+    assert os.read(read, 100) == b"last words\n"
