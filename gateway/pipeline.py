@@ -14,10 +14,11 @@ from middleware.caching import stamp_caching
 from middleware.caller import caller
 from middleware.connection_close import connection_close
 from middleware.cors import cors, stamp_cors
+from middleware.guard import guarded, stamped
 from middleware.load_shed import load_shed
 from middleware.metrics import metrics
 from middleware.problem_details import problem_details
-from middleware.request_id import request_id, stamp_request_id
+from middleware.request_id import stamp_request_id
 from middleware.request_target import request_target
 from middleware.service_auth import service_auth
 
@@ -29,29 +30,27 @@ _EXEMPT = frozenset({Access.PUBLIC, Access.ADMIN})
 def install(app: web.Application, access_of: AccessOf, sink: Sink) -> None:
     """Put the middlewares and the response signals into `app`."""
     app.middlewares.extend(_middlewares(app, access_of, sink))
-    # Signals, because they also run for answers that stream, are raised, or were never
-    # seen by a middleware.
-    app.on_response_prepare.extend(
-        [
+    # A signal, because it also runs for answers that stream, are raised, or were never seen
+    # by a middleware.
+    app.on_response_prepare.append(
+        stamped(
             stamp_request_id,
             stamp_backend(lambda: app[LIVE].served_by),
             stamp_caching,
             stamp_cors(lambda: app[LIVE].policies.cors),
             note_status,
             _say_nothing_of_ourselves,
-        ]
+        )
     )
 
 
-async def _say_nothing_of_ourselves(_: web.BaseRequest, response: web.StreamResponse) -> None:
+def _say_nothing_of_ourselves(_: web.BaseRequest, response: web.StreamResponse) -> None:
     """aiohttp names itself, Python and both versions: a shopping list for an attacker."""
     response.headers.popall(hdrs.SERVER, None)
 
 
 def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[Middleware]:
     return [
-        # First a name, so that everything below can say which request it speaks of.
-        request_id(),
         # Waits for a refused upload's client to notice; nothing that measures may see that.
         connection_close(),
         # Sees the final status, also of what the boundary below has turned into an answer.
@@ -59,27 +58,29 @@ def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[
         metrics(app[METRICS]),
         # The boundary: below it refusals and failures are exceptions, above it answers.
         problem_details(render),
-        # Before anything interprets the request, make sure it has one reading.
-        request_target(),
         # Cheap, so it comes before whatever costs; health and admin must get through.
         load_shed(
             lambda: app[LIVE].policies.load_shed,
             in_flight=app[IN_FLIGHT],
             is_exempt=lambda request: access_of(request) in _EXEMPT,
         ),
-        # A preflight carries no credentials, so it is answered before they are asked for.
-        cors(lambda: app[LIVE].policies.cors),
-        admin(
-            lambda: app[LIVE].policies.admin,
-            is_admin_route=lambda request: access_of(request) is Access.ADMIN,
+        guarded(
+            # Before anything interprets the request, make sure it has one reading.
+            request_target(),
+            # A preflight carries no credentials, so it is answered before they are asked for.
+            cors(lambda: app[LIVE].policies.cors),
+            admin(
+                lambda: app[LIVE].policies.admin,
+                is_admin_route=lambda request: access_of(request) is Access.ADMIN,
+            ),
+            caller(
+                lambda: app[LIVE].policies.auth,
+                needs_caller=lambda request: access_of(request) is Access.CALLER,
+                takes_caller=lambda request: access_of(request) in _TAKES_CALLER,
+            ),
+            # Only now is it known that the call may go on: give it the runner's token.
+            service_auth(lambda: app[LIVE].policies.service_auth),
+            # Last, so that nobody unknown can make this process read a body.
+            body_limit(lambda: app[LIVE].policies.body_limit),
         ),
-        caller(
-            lambda: app[LIVE].policies.auth,
-            needs_caller=lambda request: access_of(request) is Access.CALLER,
-            takes_caller=lambda request: access_of(request) in _TAKES_CALLER,
-        ),
-        # Only now is it known that the call may go on: give it the runner's token.
-        service_auth(lambda: app[LIVE].policies.service_auth),
-        # Last, so that nobody unknown can make this process read a body.
-        body_limit(lambda: app[LIVE].policies.body_limit),
     ]

@@ -50,8 +50,8 @@ def note(request: web.BaseRequest, **facts: object) -> None:
         known.update(facts)
 
 
-async def note_status(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """The on_response_prepare signal that keeps the status of an answer that breaks off."""
+def note_status(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The stamp that keeps the status of an answer that breaks off."""
     note(request, status=response.status)
 
 

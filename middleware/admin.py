@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
 from yarl import URL
 
 from middleware.errors import Forbidden, InvalidRequest, Unauthenticated
+from middleware.guard import Guard
 from middleware.source import Source
 
 TOKEN_HEADER: Final = "x-gateway-admin-token"  # noqa: S105 - the name of a field, not a token
@@ -38,16 +38,12 @@ class AdminAuth:
     loopback_listener: bool
 
 
-def admin(
-    source: Source[AdminAuth], *, is_admin_route: Callable[[web.Request], bool]
-) -> Middleware:
+def admin(source: Source[AdminAuth], *, is_admin_route: Callable[[web.Request], bool]) -> Guard:
     """Let admins alone through to admin routes. Raises what `require_admin` raises."""
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def guard(request: web.Request) -> None:
         if is_admin_route(request):
             require_admin(source(), request)
-        return await handler(request)
 
     return guard
 

@@ -1,10 +1,10 @@
 """Every answer says which backend stood behind it: an operator's first question after a swap."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from middleware.guard import Stamp
 from middleware.source import Source
 
 
@@ -22,14 +22,14 @@ SERVED_BY = web.RequestKey("served_by", ServedBy)
 
 def stamp_backend(
     current: Source[ServedBy],
-) -> Callable[[web.BaseRequest, web.StreamResponse], Awaitable[None]]:
-    """The on_response_prepare signal that names the backend.
+) -> Stamp:
+    """The stamp that names the backend.
 
     Args:
         current: named on answers that no backend had a part in.
     """
 
-    async def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
         served_by = request.get(SERVED_BY) or current()
         response.headers["x-runner-backend"] = served_by.kind
         response.headers["x-runner-generation"] = str(served_by.generation)

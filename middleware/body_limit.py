@@ -8,10 +8,10 @@ import asyncio
 from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.typedefs import Handler, Middleware
 
 from middleware.connection_close import CONTINUED, close_after_answer
 from middleware.errors import InvalidRequest, PayloadTooLarge, RequestTimeout
+from middleware.guard import Guard
 from middleware.source import Source
 
 
@@ -26,15 +26,14 @@ class BodyLimit:
 _LIMIT = web.RequestKey("body_limit", BodyLimit)
 
 
-def body_limit(source: Source[BodyLimit]) -> Middleware:
+def body_limit(source: Source[BodyLimit]) -> Guard:
     """Refuse what announces itself as too long; fix the limit for `read_body`.
 
     Raises PayloadTooLarge, and HTTPExpectationFailed for an expectation other than
     100-continue (RFC 9110 section 10.1.1).
     """
 
-    @web.middleware
-    async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def limit(request: web.Request) -> None:
         config = request[_LIMIT] = source()
         length = request.content_length
         if length is not None and length > config.max_bytes:
@@ -42,7 +41,6 @@ def body_limit(source: Source[BodyLimit]) -> Middleware:
         expectation = request.headers.get(hdrs.EXPECT)
         if expectation is not None and _expects(request) and expectation.lower() != "100-continue":
             raise web.HTTPExpectationFailed
-        return await handler(request)
 
     return limit
 

@@ -24,8 +24,8 @@ class CacheRule(Enum):
 CACHE_RULE = web.RequestKey("cache_rule", CacheRule)
 
 
-async def stamp_caching(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """The on_response_prepare signal that sets Cache-Control (RFC 9111 section 5.2.2).
+def stamp_caching(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The stamp that sets Cache-Control (RFC 9111 section 5.2.2).
 
     Errors and redirects are never kept, whatever the rule: the same address may answer
     well a second later. Streams must not be transformed either: a proxy that compresses

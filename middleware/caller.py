@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 from multidict import MultiMapping
 
 from backends.contract import User
 from middleware.access_log import note
 from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
+from middleware.guard import Guard
 from middleware.source import Source
 from middleware.user_header import parse_user
 
@@ -62,7 +62,7 @@ def caller(
     *,
     needs_caller: Callable[[web.Request], bool],
     takes_caller: Callable[[web.Request], bool] = lambda _: True,
-) -> Middleware:
+) -> Guard:
     """Set CALLER, or refuse.
 
     Args:
@@ -72,19 +72,17 @@ def caller(
         takes_caller: whether a caller means anything to a route at all. On those that know
             their clients by other means, what looks like a caller is not looked at.
 
-    The middleware raises what `identify` raises.
+    The guard raises what `identify` raises.
     """
 
-    @web.middleware
-    async def recognise(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def recognise(request: web.Request) -> None:
         if not takes_caller(request):
-            return await handler(request)
+            return
         auth = source()
         anonymous = isinstance(auth, ProxyAuth) and KEY_HEADER not in request.headers
         if needs_caller(request) or not anonymous:
             known = request[CALLER] = identify(auth, request.headers)
             note(request, tenant=known.tenant_id)
-        return await handler(request)
 
     return recognise
 

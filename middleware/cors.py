@@ -4,13 +4,12 @@ Tenants are told apart by what the application sends, so echoing any origin woul
 page a user visits read that user's extensions.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
 
+from middleware.guard import Guard, Stamp
 from middleware.source import Source
 
 _ALLOW_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -31,17 +30,16 @@ class Cors:
     allowed_origins: frozenset[str] = frozenset()
 
 
-def cors(source: Source[Cors]) -> Middleware:
+def cors(source: Source[Cors]) -> Guard:
     """Answer preflights; every other request passes, a plain OPTIONS included.
 
     A preflight carries no credentials, so it is answered before the caller is asked for.
     Source: the Fetch standard, section "CORS-preflight request".
     """
 
-    @web.middleware
-    async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def preflight(request: web.Request) -> web.StreamResponse | None:
         if not _is_preflight(request):
-            return await handler(request)
+            return None
         response = web.Response(status=204)
         if _allowed_origin(source(), request) is not None:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = _ALLOW_METHODS
@@ -54,14 +52,14 @@ def cors(source: Source[Cors]) -> Middleware:
 
 def stamp_cors(
     source: Source[Cors],
-) -> Callable[[web.BaseRequest, web.StreamResponse], Awaitable[None]]:
-    """The on_response_prepare signal that lets a listed origin read the answer.
+) -> Stamp:
+    """The stamp that lets a listed origin read the answer.
 
     Vary is set for every origin as soon as a list exists: else a cache hands the answer
     for one origin to another (RFC 9110 section 12.5.5).
     """
 
-    async def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
         config = source()
         if not config.allowed_origins:
             return

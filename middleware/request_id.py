@@ -4,7 +4,6 @@ import re
 import uuid
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
@@ -32,17 +31,6 @@ def _chosen_by_client(request: web.BaseRequest) -> str | None:
     return value if len(request.headers.getall(_HEADER)) == 1 else None
 
 
-def request_id() -> Middleware:
-    """Name the request before anything can log it."""
-
-    @web.middleware
-    async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id_of(request)
-        return await handler(request)
-
-    return name_request
-
-
-async def stamp_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
+def stamp_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Tell the client under which name to ask about this answer."""
     response.headers[_HEADER] = request_id_of(request)

@@ -12,10 +12,10 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
-from aiohttp.typedefs import Handler, Middleware
 
 from middleware.connection_close import close_after_answer
 from middleware.errors import InvalidPath, InvalidRequest
+from middleware.guard import Guard
 
 _PLAIN_TARGET: Final = re.compile(
     # Segments that are not dot segments, of pchar (RFC 3986 section 3.3) without "%",
@@ -29,11 +29,10 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{
 _VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})
 
 
-def request_target() -> Middleware:
+def request_target() -> Guard:
     """Refuse ambiguous requests. Raises InvalidRequest or InvalidPath."""
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> None:
         _check_framing(request)
         target = request.raw_path
         if not (target == "*" and request.method == hdrs.METH_OPTIONS):
@@ -41,7 +40,6 @@ def request_target() -> Middleware:
         host = request.headers.get(hdrs.HOST)
         if host is not None:
             check_host(host)
-        return await handler(request)
 
     return check
 

@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
+from middleware.guard import Guard
 from middleware.source import Source
 
 MAX_TOKEN_FILE_BYTES: Final = 64 * 1024
@@ -78,12 +78,11 @@ class TokenFile:
             self._log.warning("service_token_unreadable", path=str(self.path), reason=reason)
 
 
-def service_auth(source: Source[ServiceAuth]) -> Middleware:
+def service_auth(source: Source[ServiceAuth]) -> Guard:
     """Set SERVICE_TOKEN on every request."""
     file: TokenFile | None = None
 
-    @web.middleware
-    async def inject(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def inject(request: web.Request) -> None:
         nonlocal file
         config = source()
         if config.token_file is None:
@@ -92,6 +91,5 @@ def service_auth(source: Source[ServiceAuth]) -> Middleware:
             if file is None or file.path != config.token_file:
                 file = TokenFile(config.token_file)
             request[SERVICE_TOKEN] = file.read()
-        return await handler(request)
 
     return inject

@@ -13,8 +13,8 @@ from backends.errors import Phase, RunnerProtocolError
 from middleware.access_log import AccessLog, access_log, note, note_status
 from middleware.backend_tag import SERVED_BY, ServedBy
 from middleware.body_limit import BodyLimit, body_limit, read_body
+from middleware.guard import guarded, stamped
 from middleware.problem_details import problem_details
-from middleware.request_id import request_id
 from tests.middleware.wire import connection, head, render
 
 Line = MutableMapping[str, Any]
@@ -29,14 +29,13 @@ class Door:
         ticks = iter(range(100))
         self.app = web.Application(
             middlewares=[
-                request_id(),
                 self._announce_the_end,
                 access_log(AccessLog, clock=lambda: next(ticks) * 0.25),
                 problem_details(render),
-                body_limit(lambda: BodyLimit(max_bytes=100)),
+                guarded(body_limit(lambda: BodyLimit(max_bytes=100))),
             ]
         )
-        self.app.on_response_prepare.append(note_status)
+        self.app.on_response_prepare.append(stamped(note_status))
         self.app.router.add_post("/api/ext/{extension}", self._execute)
         self.app.router.add_get("/streamed", self._stream)
         self.app.router.add_get("/cut-off", self._cut_off)

@@ -8,6 +8,7 @@ from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from middleware.admin import AdminAuth, admin, require_admin
 from middleware.errors import Forbidden, InvalidRequest, Unauthenticated
+from middleware.guard import guarded
 from middleware.problem_details import problem_details
 from tests.middleware.wire import ask, body_of, render, status_of
 
@@ -22,7 +23,7 @@ async def _done(_request: web.Request) -> web.Response:
 
 def _app(auth: AdminAuth) -> web.Application:
     guard = admin(lambda: auth, is_admin_route=lambda request: request.path == "/gateway")
-    app = web.Application(middlewares=[problem_details(render), guard])
+    app = web.Application(middlewares=[problem_details(render), guarded(guard)])
     app.router.add_route("*", "/gateway", _done)
     app.router.add_get("/public", _done)
     return app

@@ -8,6 +8,7 @@ from pytest_aiohttp.plugin import AiohttpServer
 from middleware.body_limit import BodyLimit, body_limit, no_continue_yet, read_body
 from middleware.connection_close import connection_close
 from middleware.errors import Unauthenticated
+from middleware.guard import guarded
 from middleware.problem_details import problem_details
 from tests.middleware.wire import ask, body_of, connection, fields_of, head, render, status_of
 
@@ -25,7 +26,11 @@ async def _stranger(_request: web.Request) -> web.Response:
 def _app(*, idle_s: float = 15.0) -> web.Application:
     config = BodyLimit(max_bytes=LIMIT, idle_s=idle_s)
     app = web.Application(
-        middlewares=[connection_close(), problem_details(render), body_limit(lambda: config)]
+        middlewares=[
+            connection_close(),
+            problem_details(render),
+            guarded(body_limit(lambda: config)),
+        ]
     )
     app.router.add_route("*", "/shown", _shown, expect_handler=no_continue_yet)
     app.router.add_route("*", "/stranger", _stranger, expect_handler=no_continue_yet)

@@ -12,6 +12,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from backends.contract import User
 from middleware.caller import CALLER, Auth, DevAuth, ProxyAuth, caller, identify
 from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
+from middleware.guard import guarded
 from middleware.problem_details import problem_details
 from middleware.user_header import parse_user
 from tests.middleware.wire import render
@@ -170,10 +171,12 @@ def _app(auth: Auth) -> web.Application:
 
     middlewares = [
         problem_details(render),
-        caller(
-            lambda: auth,
-            needs_caller=lambda request: request.path == "/private",
-            takes_caller=lambda request: request.path != "/other",
+        guarded(
+            caller(
+                lambda: auth,
+                needs_caller=lambda request: request.path == "/private",
+                takes_caller=lambda request: request.path != "/other",
+            )
         ),
     ]
     app = web.Application(middlewares=middlewares)

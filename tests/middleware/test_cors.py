@@ -5,6 +5,7 @@ from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpClient
 
 from middleware.cors import Cors, cors, stamp_cors
+from middleware.guard import guarded, stamped
 
 LISTED: Final = "https://app.example"
 CONFIG: Final = Cors(allowed_origins=frozenset({LISTED}))
@@ -15,8 +16,8 @@ async def _pong(request: web.Request) -> web.Response:
 
 
 def _app(config: Cors = CONFIG) -> web.Application:
-    app = web.Application(middlewares=[cors(lambda: config)])
-    app.on_response_prepare.append(stamp_cors(lambda: config))
+    app = web.Application(middlewares=[guarded(cors(lambda: config))])
+    app.on_response_prepare.append(stamped(stamp_cors(lambda: config)))
     app.router.add_route("*", "/ping", _pong)
     return app
 

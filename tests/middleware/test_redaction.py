@@ -63,6 +63,8 @@ def test_a_reload_brings_its_secrets() -> None:
     assert "sesame-sesame" in _line(redactor, value="sesame-sesame")
     known = frozenset({"sesame-sesame"})
     assert "sesame-sesame" not in _line(redactor, value="sesame-sesame")
+    known = frozenset({"open-sesame"})
+    assert "open-sesame" not in _line(redactor, value="open-sesame")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +156,7 @@ class _Holder:
         (_Rude(), "<_Rude>"),
         ("broken \udcff byte", "broken \\udcff byte"),
         (1 << 70, "<integer of 71 bits>"),
+        (-(1 << 63) - 1, "<integer of 64 bits>"),
     ],
 )
 def test_anything_can_be_rendered_afterwards(value: object, expected: str) -> None:

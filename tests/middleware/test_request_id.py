@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
-from middleware.request_id import request_id, request_id_of, stamp_request_id
+from middleware.guard import stamped
+from middleware.request_id import request_id_of, stamp_request_id
 from tests.middleware.wire import ask, body_of
 
 
@@ -19,8 +20,8 @@ async def _shown(request: web.Request) -> web.Response:
 
 
 def _app() -> web.Application:
-    app = web.Application(middlewares=[request_id()])
-    app.on_response_prepare.append(stamp_request_id)
+    app = web.Application()
+    app.on_response_prepare.append(stamped(stamp_request_id))
     app.router.add_get("/", _shown)
     return app
 

@@ -9,6 +9,7 @@ from pytest_aiohttp.plugin import AiohttpServer
 from middleware import request_target as module
 from middleware.connection_close import connection_close
 from middleware.errors import InvalidPath, InvalidRequest, Refusal
+from middleware.guard import guarded
 from middleware.problem_details import problem_details
 from middleware.request_target import check_host, check_target, request_target
 from tests.middleware.wire import ask, body_of, connection, fields_of, head, render, status_of
@@ -24,7 +25,7 @@ async def _pong(_request: web.Request) -> web.Response:
 
 def _app() -> web.Application:
     app = web.Application(
-        middlewares=[connection_close(), problem_details(render), request_target()]
+        middlewares=[connection_close(), problem_details(render), guarded(request_target())]
     )
     app.router.add_route("*", "/{rest:.*}", _pong)
     return app

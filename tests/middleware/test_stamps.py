@@ -8,6 +8,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from middleware.backend_tag import SERVED_BY, ServedBy, stamp_backend
 from middleware.caching import CACHE_RULE, CacheRule, stamp_caching
+from middleware.guard import stamped
 
 
 async def _buffered(_request: web.Request) -> web.Response:
@@ -34,7 +35,7 @@ async def _served_before_the_swap(request: web.Request) -> web.Response:
 async def test_every_answer_names_the_backend_of_now(aiohttp_client: AiohttpClient) -> None:
     now = ServedBy("embedded", 4)
     app = web.Application()
-    app.on_response_prepare.append(stamp_backend(lambda: now))
+    app.on_response_prepare.append(stamped(stamp_backend(lambda: now)))
     app.router.add_get("/buffered", _buffered)
     app.router.add_get("/streamed", _streamed)
     app.router.add_get("/raised", _raised)
@@ -50,7 +51,7 @@ async def test_every_answer_names_the_backend_of_now(aiohttp_client: AiohttpClie
 
 async def test_an_answer_names_the_backend_that_served_it(aiohttp_client: AiohttpClient) -> None:
     app = web.Application()
-    app.on_response_prepare.append(stamp_backend(lambda: ServedBy("embedded", 4)))
+    app.on_response_prepare.append(stamped(stamp_backend(lambda: ServedBy("embedded", 4))))
     app.router.add_get("/", _served_before_the_swap)
     answer = await (await aiohttp_client(app)).get("/")
     assert answer.headers["x-runner-backend"] == "docker"
@@ -67,7 +68,7 @@ async def _answer(
         return web.Response(status=status, headers=fields)
 
     app = web.Application()
-    app.on_response_prepare.append(stamp_caching)
+    app.on_response_prepare.append(stamped(stamp_caching))
     app.router.add_get("/", handler)
     answer = await (await aiohttp_client(app)).get("/", allow_redirects=False)
     assert len(answer.headers.getall("Cache-Control")) == 1
