@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from aiohttp import web
@@ -20,6 +19,7 @@ from gateway.keys import (
     PROBER,
     RECEIPTS,
     RELOADER,
+    SHORT_WAY,
     STATE,
     UI_TENANTS,
 )
@@ -36,6 +36,8 @@ from middleware.access_log import Sink, through_structlog
 from middleware.caller import ProxyAuth
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
+
+STATIC = Path(__file__).parent.parent / "static"
 
 OPENERS = Openers(backend=open_backend, installs=open_installs)
 
@@ -82,7 +84,8 @@ def create_app(
 
     app.cleanup_ctx.append(lifetime)
     access_of = mount(app, routes)
-    app.router.add_static("/gateway/problems", Path(str(files("static") / "problems")))
+    app[SHORT_WAY] = tuple(route.path for route in routes)
+    app.router.add_static("/gateway/problems", STATIC / "problems")
     pipeline.install(app, access_of, access_sink)
     return app
 

@@ -1,6 +1,8 @@
 """The whole list of what an application carries; what a request carries is listed beside
 the middleware that puts it there."""
 
+from collections.abc import Iterable
+
 from aiohttp import web
 
 from gateway.live import Live
@@ -20,3 +22,5 @@ METRICS = web.AppKey("metrics", Metrics)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 UI_TENANTS = web.AppKey("ui_tenants", UiTenants)
 STATE = web.AppKey("state", State)
+SHORT_WAY: web.AppKey[Iterable[str]] = web.AppKey("short_way")
+"""Templates of the routes that need no router."""

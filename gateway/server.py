@@ -14,7 +14,8 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from gateway.keys import LIVE, METRICS
+from gateway.dispatch import Dispatcher
+from gateway.keys import LIVE, METRICS, SHORT_WAY
 from gateway.problems import problem_for, render
 from gateway.settings import Listen
 from middleware.backend_tag import SERVED_BY
@@ -143,7 +144,7 @@ class GatewayRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return GatewayServer(
-            made.request_handler,
+            Dispatcher(self.app, self.app[SHORT_WAY], made.request_handler),  # type: ignore[arg-type]  # its requests are web.Requests: request_factory makes them
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
