@@ -18,6 +18,7 @@ from backends.errors import Phase, RunnerUnreachable
 
 _MAX_GUESTS = 32
 _THREADS = 2
+_MAY_PASS = frozenset({"bundle_fetch_failed", "engine_init_failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Guests:
 
         Raises:
             GuestFailed: bundle_fetch_failed, execute_no_handler, execute_link_failed, or
-                execute_failed when the component does not compile.
+                execute_failed when the component does not compile, or
+                engine_init_failed, a fault of this program or machine.
             RunnerUnreachable: this was closed.
         """
         key = content_hash.lower()
@@ -101,7 +103,7 @@ class Guests:
     async def _load(self, key: str) -> Guest:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, self._open, key)
-        if isinstance(found, GuestFailed) and found.error == "bundle_fetch_failed":
+        if isinstance(found, GuestFailed) and found.error in _MAY_PASS:
             raise found
         self._known[key] = found
         while len(self._known) > self._max_guests:
@@ -124,6 +126,8 @@ class Guests:
             return GuestFailed("bundle_fetch_failed", type(error).__name__, status=502)
         except GuestFailed as error:
             return error
+        except Exception as error:  # noqa: BLE001 - the port promises no other exceptions
+            return GuestFailed("engine_init_failed", type(error).__name__)
         return Guest(prepared, bundle.manifest.capabilities)
 
     def _compile(self, wasm: bytes) -> wit.Component:

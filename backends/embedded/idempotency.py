@@ -17,6 +17,9 @@ from backends.errors import Phase, RunnerOverloaded, RunnerProtocolError, Runner
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _ENTRY_OVERHEAD_BYTES = 1_024
+_HASHED_AT_ONCE_BYTES = 262_144
+"""A longer body would hold up the event loop."""
+
 _REUSED = ExecuteResult(status=422, error="idempotency_key_reused")
 
 _Key = tuple[str | None, ...]
@@ -74,8 +77,9 @@ class IdempotentRuns:
         key = _key(request)
         if key is None:
             return await work()
+        large = len(request.body or b"") > _HASHED_AT_ONCE_BYTES
+        digest = await asyncio.to_thread(_digest, request) if large else _digest(request)
         self._expire()
-        digest = _digest(request)
         entry = self._running.get(key) or self._answered.get(key)
         if entry is None:
             entry = self._start(key, digest, work)

@@ -240,7 +240,11 @@ async def test_a_caller_that_goes_away_interrupts_its_guest(
     backend: EmbeddedBackend, asking: Asking, host: Host
 ) -> None:
     host.may_go_on.set()
-    said = asking(wat.calling_log_info(then="(loop $forever (br $forever))"))
+    said = asking(
+        wat.calling_log_info(then="(loop $forever (br $forever))"),
+        limits=Limits(timeout_ms=90_000),
+        timeout_s=90.0,
+    )
     calls = [asyncio.create_task(backend.execute(said)) for _ in range(2)]
     await host.has_entered()
     await host.has_entered()

@@ -14,6 +14,7 @@ from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.guests import Guests
+from backends.embedded.host.table import HostFunction
 from backends.errors import RunnerUnreachable
 from tests.backends.embedded import wat
 
@@ -44,6 +45,7 @@ def test_nothing_is_loaded_for_another_engine_version(
 ) -> None:
     CompiledCache(tmp_path, engine).save(HASH, component)
     (directory,) = tmp_path.iterdir()
+    assert directory.name == engine.fingerprint
     directory.rename(tmp_path / "wasmtime-0.0.0-other")
     assert CompiledCache(tmp_path, engine).load(HASH) is None
 
@@ -194,6 +196,24 @@ async def test_a_refused_component_is_refused_again_without_compiling_it(
             await guests.get(content_hash)
         assert caught.value.error == error
     assert len(guests) == 1
+    await guests.aclose()
+
+
+async def test_a_fault_of_this_program_is_told_as_one_and_tried_again(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    # No component can provoke this, so a table of host functions that breaks stands in.
+    class Broken(dict[str, dict[str, HostFunction]]):
+        def get(self, *_: object) -> dict[str, HostFunction]:
+            raise RuntimeError("secret")
+
+    content_hash = wat.install(tmp_path, wat.calling_log_info())
+    compiled = CompiledCache(tmp_path / "compiled", engine)
+    guests = Guests(engine, BundleStore(tmp_path), compiled, Broken())
+    with pytest.raises(GuestFailed) as caught:
+        await guests.get(content_hash)
+    assert (caught.value.error, caught.value.detail) == ("engine_init_failed", "RuntimeError")
+    assert len(guests) == 0
     await guests.aclose()
 
 

@@ -196,9 +196,21 @@ async def test_entries_and_bytes_are_bounded_and_the_oldest_answers_go_first() -
 
 
 async def test_an_answer_larger_than_the_whole_memory_is_given_and_not_kept() -> None:
-    runs, guest = IdempotentRuns(max_bytes=1_500), Guest(ExecuteResult(status=200, body=b"x" * 999))
-    assert (await runs.run(REQUEST, guest)).status == 200
-    assert len(runs) == 0
+    runs, small = IdempotentRuns(max_bytes=1_500), Guest()
+    large = Guest(ExecuteResult(status=200, body=b"x" * 999))
+    await runs.run(REQUEST, small)
+    for _ in range(2):
+        await runs.run(replace(REQUEST, idempotency_key="large"), large)
+    await runs.run(REQUEST, small)
+    assert (small.runs, large.runs) == (1, 2)
+
+
+async def test_long_bodies_are_told_apart_as_well() -> None:
+    runs, guest = IdempotentRuns(), Guest()
+    long = bytes(300_000)
+    await runs.run(replace(REQUEST, body=long), guest)
+    assert (await runs.run(replace(REQUEST, body=long + b"x"), guest)).status == 422
+    assert (await runs.run(replace(REQUEST, body=long), guest)).body == b"1"
 
 
 async def test_closing_ends_the_runs_and_tells_their_callers() -> None:

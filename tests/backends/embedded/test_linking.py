@@ -192,6 +192,11 @@ def test_every_shape_of_the_world_comes_back_as_it_was_given(
     probe.engine.close()
 
 
+def test_a_record_without_one_of_its_fields_does_not_cross(storage: Probe) -> None:
+    with pytest.raises(ValueError, match="field value is missing"):
+        storage({"namespace": "n"})
+
+
 def test_a_record_may_hold_more_than_the_component_declares(person: Probe) -> None:
     known = {"name": "n", "age": 1, "score": 1.5, "alive": True, "tags": []}
     person.answer = Ok(known | {"client-id": "newer than this component"})
