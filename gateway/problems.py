@@ -24,6 +24,7 @@ from gateway.outcomes import (
 from middleware import errors as refusal
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
+from middleware.carried import carried
 from middleware.request_id import request_id_of
 
 CONTENT_TYPE = "application/problem+json"
@@ -124,7 +125,7 @@ def render(request: web.BaseRequest, exc: BaseException) -> web.Response:
     reason = _reason(problem, exc)
     phase = getattr(exc, "phase", None)
     note(request, error=problem.code, reason=reason, phase=phase)
-    served_by = request.get(SERVED_BY)
+    served_by = carried(request, SERVED_BY)
     document = {
         "type": f"/gateway/problems/{problem.code}.html",
         "title": problem.title,

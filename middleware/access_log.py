@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from backends.errors import BackendError
 from middleware.backend_tag import SERVED_BY
+from middleware.carried import carried
 from middleware.errors import Refusal
 from middleware.labels import method_of, route_of
 from middleware.request_id import request_id_of
@@ -43,7 +44,7 @@ def note(request: web.BaseRequest, **facts: object) -> None:
 
     A fact that is None is left out of the line.
     """
-    known: dict[str, object] | None = request.get(FACTS)
+    known = carried(request, FACTS)
     if known is None:
         request[FACTS] = facts
     else:
@@ -149,11 +150,11 @@ def _line(request: web.Request) -> dict[str, object]:
         "method": method_of(request),
         "route": route_of(request),
     }
-    served_by = request.get(SERVED_BY)
+    served_by = carried(request, SERVED_BY)
     if served_by is not None:
         line["backend"] = served_by.kind
         line["generation"] = served_by.generation
-    facts: dict[str, object] = request.get(FACTS, {})
+    facts = carried(request, FACTS) or {}
     line.update((name, value) for name, value in facts.items() if value is not None)
     return line
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from middleware.carried import carried
 from middleware.guard import Stamp
 from middleware.source import Source
 
@@ -30,7 +31,7 @@ def stamp_backend(
     """
 
     def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
-        served_by = request.get(SERVED_BY) or current()
+        served_by = carried(request, SERVED_BY) or current()
         response.headers["x-runner-backend"] = served_by.kind
         response.headers["x-runner-generation"] = str(served_by.generation)
         # Extensions are third parties: no browser may guess that their text is a script.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from middleware.carried import carried
 from middleware.connection_close import CONTINUED, close_after_answer
 from middleware.errors import InvalidRequest, PayloadTooLarge, RequestTimeout
 from middleware.guard import Guard
@@ -95,7 +96,7 @@ def _expects(request: web.BaseRequest) -> bool:
 
 
 async def _ask_for_body(request: web.Request) -> None:
-    if not _expects(request) or request.get(CONTINUED, False):
+    if not _expects(request) or carried(request, CONTINUED):
         return
     request[CONTINUED] = True
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

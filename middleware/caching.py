@@ -8,6 +8,8 @@ from enum import Enum
 
 from aiohttp import hdrs, web
 
+from middleware.carried import carried
+
 _STREAMS = frozenset({"text/event-stream", "application/x-ndjson"})
 _IMMUTABLE_STATUSES = frozenset({200, 206, 304})
 
@@ -36,7 +38,7 @@ def stamp_caching(request: web.BaseRequest, response: web.StreamResponse) -> Non
         headers[hdrs.CACHE_CONTROL] = "no-cache, no-transform"
         headers["X-Accel-Buffering"] = "no"
         return
-    rule = request.get(CACHE_RULE, CacheRule.NO_STORE)
+    rule = carried(request, CACHE_RULE) or CacheRule.NO_STORE
     if response.status >= 300 and response.status != 304:
         rule = CacheRule.NO_STORE
     match rule:

@@ -16,6 +16,8 @@ from typing import Final
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from middleware.carried import carried
+
 LINGER_S: Final = 1.0
 """How long a client that is still sending may take to notice its refusal."""
 
@@ -63,7 +65,7 @@ def connection_close() -> Middleware:
     async def close(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
         refused = response.status >= 400 and _more_is_coming(request)
-        if response.prepared or not (refused or request.get(_CLOSE, False)):
+        if response.prepared or not (refused or carried(request, _CLOSE)):
             return response
         response.force_close()
         if not request.content.is_eof():
@@ -79,7 +81,7 @@ def connection_close() -> Middleware:
 def _more_is_coming(request: web.BaseRequest) -> bool:
     if request.content.is_eof():
         return False
-    if hdrs.EXPECT in request.headers and not request.get(CONTINUED, False):
+    if hdrs.EXPECT in request.headers and not carried(request, CONTINUED):
         # The client may send the body or drop it: the next bytes could be either.
         return True
     length = request.content_length

@@ -1,29 +1,68 @@
 """Requests in numbers, for Prometheus.
 
-Every label has a bounded set of values: routes and methods come from this program, backends
-and outcomes from enumerations, statuses from 100 to 599.
+Counted in plain dictionaries by the one thread that serves, and turned into metric families
+when somebody scrapes: no lock and no label lookup on a request's path. Every label has a
+bounded set of values: routes and methods come from this program, backends and outcomes from
+enumerations, statuses from 100 to 599.
 """
 
 import asyncio
 import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
 
 from middleware.backend_tag import SERVED_BY
+from middleware.carried import carried
 from middleware.labels import method_of, route_of
 
 NO_BACKEND: Final = "none"
 
-_DURATION_BUCKETS_S: Final = (
+_DURATION_BOUNDS_S: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 
+Request = tuple[str, str, int | None, str, str]
+"""Route, method, status (None: no answer began), backend, outcome."""
 
-class Metrics:
-    """The request metrics and the registry they live in.
+
+class Durations:
+    """A histogram: how many took how long, and how long they took together."""
+
+    __slots__ = ("buckets", "total_s")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(_DURATION_BOUNDS_S) + 1)
+        self.total_s = 0.0
+
+    def add(self, duration_s: float) -> None:
+        self.buckets[bisect_left(_DURATION_BOUNDS_S, duration_s)] += 1
+        self.total_s += duration_s
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Upper bound and count so far, as the text format wants them."""
+        bounds = [*map(str, _DURATION_BOUNDS_S), "+Inf"]
+        so_far, pairs = 0, []
+        for bound, count in zip(bounds, self.buckets, strict=True):
+            so_far += count
+            pairs.append((bound, float(so_far)))
+        return pairs
+
+
+class Metrics(Collector):
+    """The request metrics, and the registry they are registered with.
 
     `registry` is this object's own unless one is given: two applications in one process
     would otherwise share the library's global one, and the second could not start.
@@ -31,56 +70,49 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
-        self._requests = Counter(
-            "gateway_requests",
-            "Requests answered, abandoned by the client, or broken off.",
-            ("route", "method", "status", "backend", "outcome"),
-            registry=self.registry,
-        )
-        self._duration = Histogram(
-            "gateway_request_duration_seconds",
-            "Time until the answer was complete or, for a buffered one, handed over.",
-            ("route", "backend"),
-            buckets=_DURATION_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._in_flight = Gauge(
-            "gateway_in_flight",
-            "Requests that are running now.",
-            ("route",),
-            registry=self.registry,
-        )
-        # labels() validates, joins and locks on every call; a dict lookup does not.
-        self._request_of: dict[tuple[str, str, int | None, str, str], Counter] = {}
-        self._duration_of: dict[tuple[str, str], Histogram] = {}
-        self._in_flight_of: dict[str, Gauge] = {}
-
-    def in_flight(self, route: str) -> Gauge:
-        """The gauge of one route."""
-        gauge = self._in_flight_of.get(route)
-        if gauge is None:
-            gauge = self._in_flight_of[route] = self._in_flight.labels(route)
-        return gauge
+        self.in_flight: Counter[str] = Counter()  # by route
+        self._requests: Counter[Request] = Counter()
+        self._durations: dict[tuple[str, str], Durations] = {}  # by route and backend
+        self.registry.register(self)
 
     def count(
         self, route: str, method: str, status: int | None, backend: str, outcome: str
     ) -> None:
         """One request is over. `status` is None when no answer began."""
-        key = (route, method, status, backend, outcome)
-        counter = self._request_of.get(key)
-        if counter is None:
-            shown = "none" if status is None else str(status)
-            counter = self._requests.labels(route, method, shown, backend, outcome)
-            self._request_of[key] = counter
-        counter.inc()
+        self._requests[route, method, status, backend, outcome] += 1
 
     def observe(self, route: str, backend: str, duration_s: float) -> None:
         """How long a request took."""
-        key = (route, backend)
-        histogram = self._duration_of.get(key)
-        if histogram is None:
-            histogram = self._duration_of[key] = self._duration.labels(route, backend)
-        histogram.observe(duration_s)
+        durations = self._durations.get((route, backend))
+        if durations is None:
+            durations = self._durations[route, backend] = Durations()
+        durations.add(duration_s)
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, as they are now."""
+        requests = CounterMetricFamily(
+            "gateway_requests",
+            "Requests answered, abandoned by the client, or broken off.",
+            labels=("route", "method", "status", "backend", "outcome"),
+        )
+        for (route, method, status, backend, outcome), count in self._requests.items():
+            shown = "none" if status is None else str(status)
+            requests.add_metric((route, method, shown, backend, outcome), count)
+        yield requests
+        durations = HistogramMetricFamily(
+            "gateway_request_duration_seconds",
+            "Time until the answer was complete or, for a buffered one, handed over.",
+            labels=("route", "backend"),
+        )
+        for labels, taken in self._durations.items():
+            durations.add_metric(labels, taken.cumulative(), taken.total_s)
+        yield durations
+        in_flight = GaugeMetricFamily(
+            "gateway_in_flight", "Requests that are running now.", labels=("route",)
+        )
+        for route, running in self.in_flight.items():
+            in_flight.add_metric((route,), running)
+        yield in_flight
 
 
 def metrics(m: Metrics) -> Middleware:
@@ -92,23 +124,24 @@ def metrics(m: Metrics) -> Middleware:
         started = time.perf_counter()
         status: int | None = None
         outcome = "broken_off"
-        with m.in_flight(route).track_inprogress():
-            try:
-                response = await handler(request)
-                status = response.status
-                outcome = _outcome_of(status)
-            except web.HTTPException as answer:
-                status = answer.status
-                outcome = _outcome_of(status)
-                raise
-            except (asyncio.CancelledError, ConnectionError):
-                outcome = "abandoned"
-                raise
-            finally:
-                served_by = request.get(SERVED_BY)
-                backend = NO_BACKEND if served_by is None else served_by.kind
-                m.count(route, method_of(request), status, backend, outcome)
-                m.observe(route, backend, time.perf_counter() - started)
+        m.in_flight[route] += 1
+        try:
+            response = await handler(request)
+            status = response.status
+            outcome = _outcome_of(status)
+        except web.HTTPException as answer:
+            status = answer.status
+            outcome = _outcome_of(status)
+            raise
+        except (asyncio.CancelledError, ConnectionError):
+            outcome = "abandoned"
+            raise
+        finally:
+            m.in_flight[route] -= 1
+            served_by = carried(request, SERVED_BY)
+            backend = NO_BACKEND if served_by is None else served_by.kind
+            m.count(route, method_of(request), status, backend, outcome)
+            m.observe(route, backend, time.perf_counter() - started)
         return response
 
     return measure

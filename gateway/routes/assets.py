@@ -13,6 +13,7 @@ from gateway.ui_tenants import PARAMETER
 from middleware.access_log import note
 from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
+from middleware.carried import carried
 from middleware.errors import TenantMismatch
 from middleware.request_id import request_id_of
 from middleware.service_auth import SERVICE_TOKEN
@@ -62,7 +63,7 @@ def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: 
         TenantMismatch: the address names another tenant than the one it was made for.
     """
     query = dict(query_pairs(raw_query))
-    caller = request.get(CALLER)
+    caller = carried(request, CALLER)
     known = request.app[UI_TENANTS]
     auth = request.app[LIVE].settings.auth
     if caller is not None:
