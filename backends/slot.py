@@ -5,9 +5,8 @@ keeps it until its last byte is out, so a switch never reaches into a call that 
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from backends.contract import BackendIdentity, RunnerBackend
 
@@ -31,17 +30,16 @@ class Generation:
         """Leases out: calls, and bodies still on their way."""
         return self._in_flight
 
-    @contextmanager
-    def lease(self) -> Iterator["Generation"]:
-        """Keep this generation alive for as long as the block runs."""
+    def __enter__(self) -> Self:
+        """Take a lease: this generation stays alive for as long as the block runs."""
         self._in_flight += 1
         self._idle.clear()
-        try:
-            yield self
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
 
     async def drained(self, within_s: float) -> bool:
         """Wait until no lease is out, at most `within_s` seconds; whether that was reached."""
@@ -78,11 +76,9 @@ class Slot:
         """Generations that serve what they began, oldest first."""
         return tuple(self._draining.values())
 
-    @contextmanager
-    def lease(self) -> Iterator[Generation]:
-        """The current generation, kept until the block ends whatever is switched meanwhile."""
-        with self._current.lease() as generation:
-            yield generation
+    def lease(self) -> Generation:
+        """The current generation, for a `with` block: it stays whatever is switched meanwhile."""
+        return self._current
 
     def switch(self, candidate: RunnerBackend) -> Generation:
         """Make `candidate` current and return the generation it replaces.

@@ -1,5 +1,7 @@
 """What stands in front of every handler, outermost first, each with its reason."""
 
+from collections.abc import Callable
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
@@ -11,10 +13,10 @@ from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
 from middleware.body_limit import body_limit
 from middleware.caching import stamp_caching
-from middleware.caller import caller
+from middleware.caller import DevAuth, ProxyAuth, caller
 from middleware.connection_close import connection_close
 from middleware.cors import cors, stamp_cors
-from middleware.guard import guarded, stamped
+from middleware.guard import Guard, guarded, stamped
 from middleware.load_shed import load_shed
 from middleware.metrics import metrics
 from middleware.problem_details import problem_details
@@ -22,7 +24,6 @@ from middleware.request_id import stamp_request_id
 from middleware.request_target import request_target
 from middleware.service_auth import service_auth
 
-_TAKES_CALLER = frozenset({Access.CALLER, Access.BROWSER})
 _ACCESS_LOG = AccessLog()
 _EXEMPT = frozenset({Access.PUBLIC, Access.ADMIN})
 
@@ -64,23 +65,31 @@ def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[
             in_flight=app[IN_FLIGHT],
             is_exempt=lambda request: access_of(request) in _EXEMPT,
         ),
-        guarded(
-            # Before anything interprets the request, make sure it has one reading.
-            request_target(),
-            # A preflight carries no credentials, so it is answered before they are asked for.
-            cors(lambda: app[LIVE].policies.cors),
-            admin(
-                lambda: app[LIVE].policies.admin,
-                is_admin_route=lambda request: access_of(request) is Access.ADMIN,
-            ),
-            caller(
-                lambda: app[LIVE].policies.auth,
-                needs_caller=lambda request: access_of(request) is Access.CALLER,
-                takes_caller=lambda request: access_of(request) in _TAKES_CALLER,
-            ),
-            # Only now is it known that the call may go on: give it the runner's token.
-            service_auth(lambda: app[LIVE].policies.service_auth),
-            # Last, so that nobody unknown can make this process read a body.
-            body_limit(lambda: app[LIVE].policies.body_limit),
-        ),
+        guarded(_guards(app, access_of)),
     ]
+
+
+def _guards(
+    app: web.Application, access_of: AccessOf
+) -> Callable[[web.Request], tuple[Guard, ...]]:
+    """What is asked of a request, by who may use its route; in this order."""
+    # Before anything interprets the request, make sure it has one reading.
+    one_reading = request_target()
+    # A preflight carries no credentials, so it is answered before they are asked for.
+    preflight = cors(lambda: app[LIVE].policies.cors)
+    # Only once it is known that the call may go on: give it the runner's token.
+    token = service_auth(lambda: app[LIVE].policies.service_auth)
+    # Last, so that nobody unknown can make this process read a body.
+    limit = body_limit(lambda: app[LIVE].policies.body_limit)
+
+    def auth() -> DevAuth | ProxyAuth:
+        return app[LIVE].policies.auth
+
+    by_access: dict[Access, tuple[Guard, ...]] = {
+        Access.PUBLIC: (one_reading, preflight, limit),
+        Access.CALLER: (one_reading, preflight, caller(auth, required=True), token, limit),
+        Access.BROWSER: (one_reading, preflight, caller(auth, required=False), token, limit),
+        Access.SERVICE: (one_reading, preflight, token, limit),
+        Access.ADMIN: (one_reading, preflight, admin(lambda: app[LIVE].policies.admin), limit),
+    }
+    return lambda request: by_access[access_of(request)]

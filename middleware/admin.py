@@ -7,7 +7,6 @@ of its own choosing.
 
 import hmac
 import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,12 +37,11 @@ class AdminAuth:
     loopback_listener: bool
 
 
-def admin(source: Source[AdminAuth], *, is_admin_route: Callable[[web.Request], bool]) -> Guard:
-    """Let admins alone through to admin routes. Raises what `require_admin` raises."""
+def admin(source: Source[AdminAuth]) -> Guard:
+    """Let admins alone through. Raises what `require_admin` raises."""
 
     def guard(request: web.Request) -> None:
-        if is_admin_route(request):
-            require_admin(source(), request)
+        require_admin(source(), request)
 
     return guard
 

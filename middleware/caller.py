@@ -6,7 +6,6 @@ proved to be the application, never from what a browser says.
 
 import hmac
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
@@ -57,30 +56,21 @@ Auth = DevAuth | ProxyAuth
 CALLER = web.RequestKey("caller", Caller)
 
 
-def caller(
-    source: Source[Auth],
-    *,
-    needs_caller: Callable[[web.Request], bool],
-    takes_caller: Callable[[web.Request], bool] = lambda _: True,
-) -> Guard:
+def caller(source: Source[Auth], *, required: bool) -> Guard:
     """Set CALLER, or refuse.
 
     Args:
-        needs_caller: whether a route answers nobody but known callers. On other routes a
-            request without a key passes without CALLER; one with a wrong key is refused
-            there too, for it says that somebody is misconfigured or guessing.
-        takes_caller: whether a caller means anything to a route at all. On those that know
-            their clients by other means, what looks like a caller is not looked at.
+        required: whether the route answers nobody but known callers. On others a request
+            without a key passes without CALLER; one with a wrong key is refused there too,
+            for it says that somebody is misconfigured or guessing.
 
     The guard raises what `identify` raises.
     """
 
     def recognise(request: web.Request) -> None:
-        if not takes_caller(request):
-            return
         auth = source()
         anonymous = isinstance(auth, ProxyAuth) and KEY_HEADER not in request.headers
-        if needs_caller(request) or not anonymous:
+        if required or not anonymous:
             known = request[CALLER] = identify(auth, request.headers)
             note(request, tenant=known.tenant_id)
 

@@ -5,7 +5,7 @@ or answers in the handler's place. A stamp sets fields of an answer that is abou
 Neither waits for anything, so a row of them costs one coroutine instead of one each.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -14,12 +14,17 @@ Guard = Callable[[web.Request], web.StreamResponse | None]
 Stamp = Callable[[web.BaseRequest, web.StreamResponse], None]
 
 
-def guarded(*guards: Guard) -> Middleware:
-    """One middleware that asks each guard in turn; the first answer counts."""
+def guarded(select: Callable[[web.Request], Iterable[Guard]]) -> Middleware:
+    """One middleware that asks the guards of a request in turn; the first answer counts.
+
+    Args:
+        select: the guards of the route that the request matched, chosen once at start, so
+            that no guard has to ask whether a request concerns it.
+    """
 
     @web.middleware
     async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
-        for guard in guards:
+        for guard in select(request):
             if (answer := guard(request)) is not None:
                 return answer
         return await handler(request)

@@ -1,5 +1,7 @@
 """`/runner/ext-ui/...` and `/ext-ui/...`: an extension's UI files, streamed."""
 
+from functools import lru_cache
+
 from aiohttp import hdrs, web
 
 from backends.contract import AssetRequest, AssetResponse, ByteStream
@@ -28,9 +30,7 @@ async def asset(request: web.Request) -> web.StreamResponse:
     _, _, rest = raw_path.partition("/ext-ui/")
     raw_extension, _, rest = rest.partition("/")
     raw_hash, _, path = rest.partition("/")
-    extension, content_hash = decoded(raw_extension), decoded(raw_hash).lower()
-    if not is_content_hash(content_hash):
-        raise InvalidContentHash
+    extension, content_hash = decoded(raw_extension), _content_hash(raw_hash)
     tenant = _tenant(request, raw_query, extension, content_hash)
     note(request, tenant=tenant, extension=extension)
     with delegated(request) as generation:
@@ -54,6 +54,14 @@ async def asset(request: web.Request) -> web.StreamResponse:
         )
         request[CACHE_RULE] = _cache_rule(response)
         return await _send(request, response)
+
+
+@lru_cache(maxsize=1024)  # few bundles, and each of their files names one
+def _content_hash(raw: str) -> str:
+    content_hash = decoded(raw).lower()
+    if not is_content_hash(content_hash):
+        raise InvalidContentHash
+    return content_hash
 
 
 def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: str) -> str | None:

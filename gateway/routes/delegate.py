@@ -1,8 +1,6 @@
 """Hand a request to the current generation, and let everything else know which one it was."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -12,20 +10,27 @@ from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY, ServedBy
 
 
-@contextmanager
-def delegated(request: web.Request) -> Iterator[Generation]:
+class delegated:  # noqa: N801 - read as a verb: with delegated(request) as generation
     """Lease the current generation for one request.
 
     The answer's tag and the log line name this generation from here on, also when the call
     fails or its client goes away. Keep the block open until the last byte is out: the lease
     is what a draining generation waits for.
     """
-    with request.app[LIVE].slot.lease() as generation:
-        kind = str(generation.identity.kind)
-        request[SERVED_BY] = ServedBy(kind, generation.number)
-        note(request, backend=kind, generation=generation.number)
-        began = time.perf_counter()
-        try:
-            yield generation
-        finally:
-            note(request, upstream_ms=round((time.perf_counter() - began) * 1000, 3))
+
+    __slots__ = ("_began", "_generation", "_request")
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._generation = request.app[LIVE].slot.lease()
+
+    def __enter__(self) -> Generation:
+        generation = self._generation.__enter__()
+        self._request[SERVED_BY] = ServedBy(generation.identity.kind, generation.number)
+        self._began = time.perf_counter()
+        return generation
+
+    def __exit__(self, *exc: object) -> None:
+        self._generation.__exit__(*exc)
+        took_ms = (time.perf_counter() - self._began) * 1000
+        note(self._request, upstream_ms=round(took_ms, 3))

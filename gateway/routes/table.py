@@ -1,12 +1,12 @@
 """What answers where, and for whom: the whole surface on one page."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from aiohttp import web
 
-from gateway.routes import admin, assets, execute, health, runner_api, ui_url
+from gateway.routes import admin, assets, console, execute, health, runner_api, ui_url
 from middleware.body_limit import no_continue_yet
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +49,10 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),
     Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),
     Route("POST", "/gateway/v1/reload", admin.reload, Access.ADMIN),
+    Route("GET", "/gateway/", console.page, Access.PUBLIC),
+    Route("GET", "/gateway/v1/console/snapshot", console.snapshot, Access.ADMIN),
+    Route("GET", "/gateway/v1/console/live", console.live, Access.ADMIN),
+    Route("GET", "/gateway/v1/console/lines", console.lines, Access.ADMIN),
     Route("GET", "/healthz", health.healthz, Access.PUBLIC),
     Route("GET", "/readyz", health.readyz, Access.PUBLIC),
     Route("GET", "/metrics", health.metrics, Access.PUBLIC),
@@ -57,22 +61,21 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
 
 def mount(app: web.Application, routes: Iterable[Route]) -> "AccessOf":
     """Register `routes`; GET answers HEAD too. Returns who may use what."""
-    access: dict[object, Access] = {}
+    access: dict[web.AbstractRoute, Access] = {}
     for route in routes:
         methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
         resource = app.router.add_resource(route.path)
         for method in methods:
-            resource.add_route(method, route.handler, expect_handler=no_continue_yet)
-        access[resource.canonical] = route.access
+            added = resource.add_route(method, route.handler, expect_handler=no_continue_yet)
+            access[added] = route.access
     return AccessOf(access)
 
 
 class AccessOf:
-    """Looks up the access of the route that a request matched."""
+    """Looks up the access of the route that a request matched; what matched none is public."""
 
-    def __init__(self, access: dict[object, Access]) -> None:
+    def __init__(self, access: Mapping[web.AbstractRoute, Access]) -> None:
         self._access = access
 
     def __call__(self, request: web.Request) -> Access:
-        resource = request.match_info.route.resource
-        return self._access.get(resource and resource.canonical, Access.PUBLIC)
+        return self._access.get(request.match_info.route, Access.PUBLIC)

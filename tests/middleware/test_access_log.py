@@ -32,7 +32,7 @@ class Door:
                 self._announce_the_end,
                 access_log(AccessLog, clock=lambda: next(ticks) * 0.25),
                 problem_details(render),
-                guarded(body_limit(lambda: BodyLimit(max_bytes=100))),
+                guarded(lambda _: (body_limit(lambda: BodyLimit(max_bytes=100)),)),
             ]
         )
         self.app.on_response_prepare.append(stamped(note_status))

@@ -22,8 +22,9 @@ async def _done(_request: web.Request) -> web.Response:
 
 
 def _app(auth: AdminAuth) -> web.Application:
-    guard = admin(lambda: auth, is_admin_route=lambda request: request.path == "/gateway")
-    app = web.Application(middlewares=[problem_details(render), guarded(guard)])
+    guards = {"/gateway": [admin(lambda: auth)], "/public": []}
+    selected = guarded(lambda request: guards[request.path])
+    app = web.Application(middlewares=[problem_details(render), selected])
     app.router.add_route("*", "/gateway", _done)
     app.router.add_get("/public", _done)
     return app

@@ -29,7 +29,7 @@ def _app(*, idle_s: float = 15.0) -> web.Application:
         middlewares=[
             connection_close(),
             problem_details(render),
-            guarded(body_limit(lambda: config)),
+            guarded(lambda _: (body_limit(lambda: config),)),
         ]
     )
     app.router.add_route("*", "/shown", _shown, expect_handler=no_continue_yet)

@@ -171,17 +171,13 @@ def _app(auth: Auth) -> web.Application:
         known = request.get(CALLER)
         return web.Response(text="nobody" if known is None else known.tenant_id)
 
-    middlewares = [
-        problem_details(render),
-        guarded(
-            caller(
-                lambda: auth,
-                needs_caller=lambda request: request.path == "/private",
-                takes_caller=lambda request: request.path != "/other",
-            )
-        ),
-    ]
-    app = web.Application(middlewares=middlewares)
+    guards = {
+        "/private": [caller(lambda: auth, required=True)],
+        "/public": [caller(lambda: auth, required=False)],
+        "/other": [],
+    }
+    selected = guarded(lambda request: guards[request.path])
+    app = web.Application(middlewares=[problem_details(render), selected])
     app.router.add_get("/private", who)
     app.router.add_get("/public", who)
     app.router.add_get("/other", who)

@@ -16,7 +16,7 @@ async def _pong(request: web.Request) -> web.Response:
 
 
 def _app(config: Cors = CONFIG) -> web.Application:
-    app = web.Application(middlewares=[guarded(cors(lambda: config))])
+    app = web.Application(middlewares=[guarded(lambda _: (cors(lambda: config),))])
     app.on_response_prepare.append(stamped(stamp_cors(lambda: config)))
     app.router.add_route("*", "/ping", _pong)
     return app

@@ -26,7 +26,11 @@ async def _pong(_request: web.Request) -> web.Response:
 
 def _app() -> web.Application:
     app = web.Application(
-        middlewares=[connection_close(), problem_details(render), guarded(request_target())]
+        middlewares=[
+            connection_close(),
+            problem_details(render),
+            guarded(lambda _: (request_target(),)),
+        ]
     )
     app.router.add_route("*", "/{rest:.*}", _pong)
     return app

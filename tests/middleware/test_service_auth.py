@@ -89,7 +89,7 @@ async def test_every_request_gets_the_token_of_now(
     async def shown(request: web.Request) -> web.Response:
         return web.Response(text=str(request[SERVICE_TOKEN]))
 
-    app = web.Application(middlewares=[guarded(service_auth(lambda: configs.pop(0)))])
+    app = web.Application(middlewares=[guarded(lambda _: (service_auth(lambda: configs.pop(0)),))])
     app.router.add_get("/", shown)
     client = await aiohttp_client(app)
     seen = [await (await client.get("/")).text() for _ in range(4)]
