@@ -125,9 +125,8 @@ def _count_body(request: web.Request) -> Callable[[], int]:
 
 
 def _body_length(request: web.Request, response: web.StreamResponse) -> int:
-    if request.method == "HEAD" or not isinstance(response, web.Response):
-        return 0
-    return response.content_length or 0
+    body = getattr(response, "body", None)
+    return len(body) if isinstance(body, bytes) and request.method != "HEAD" else 0
 
 
 def _is_gone(request: web.Request) -> bool:

@@ -2,11 +2,12 @@
 
 from functools import lru_cache
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from backends.contract import AssetRequest, AssetResponse, ByteStream
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
+from gateway.answer import Answer
 from gateway.keys import LIVE, UI_TENANTS
 from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated
@@ -96,9 +97,7 @@ def _cache_rule(response: AssetResponse) -> CacheRule:
 
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:
     if isinstance(found.body, bytes):
-        response = web.Response(status=found.status, body=found.body or None)
-        _set_headers(response, found)
-        return response
+        return Answer(found.status, found.headers, found.body)
     return await _stream(request, found, found.body)
 
 
@@ -111,7 +110,7 @@ async def _stream(
     connection, so that a body cut short can be told from a whole one.
     """
     response = web.StreamResponse(status=found.status)
-    _set_headers(response, found)
+    response.headers.update(found.headers)
     try:
         await response.prepare(request)
         async for chunk in body:
@@ -120,9 +119,3 @@ async def _stream(
     finally:
         await body.aclose()
     return response
-
-
-def _set_headers(response: web.StreamResponse, found: AssetResponse) -> None:
-    response.headers.update(found.headers)
-    if found.status == 304:
-        response.headers.popall(hdrs.CONTENT_LENGTH, None)  # RFC 9110 section 8.6

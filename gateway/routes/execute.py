@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, Pairs
 from backends.envelope import guest_timeout_ms
 from backends.header_policy import client_to_guest, guest_to_client
+from gateway.answer import Answer
 from gateway.installs.contract import Install
 from gateway.installs.endpoints import match, methods_for
 from gateway.keys import LIVE
@@ -59,7 +60,7 @@ async def execute(request: web.Request) -> web.StreamResponse:
     return answer(result)
 
 
-def answer(result: ExecuteResult) -> web.Response:
+def answer(result: ExecuteResult) -> Answer:
     """What the guest said, through the header policy.
 
     Raises:
@@ -67,9 +68,7 @@ def answer(result: ExecuteResult) -> web.Response:
     """
     if result.error is not None:
         raise failure_of(result.error)
-    return web.Response(
-        status=result.status, headers=dict(guest_to_client(result.headers)), body=result.body
-    )
+    return Answer(result.status, guest_to_client(result.headers), result.body)
 
 
 async def _body(request: web.Request) -> bytes | None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from backends.contract import ExecuteRequest, ExecuteResult
 from backends.envelope import decode_request, encode_result
 from backends.envelope_members import EnvelopeError
+from gateway.answer import Answer
 from gateway.keys import LIVE
 from gateway.routes.delegate import delegated
 from middleware.access_log import note
@@ -22,10 +23,11 @@ from middleware.service_auth import SERVICE_TOKEN
 
 TOKEN_HEADER = "x-runner-service-token"  # noqa: S105 - the name of a field, not a token
 _CHALLENGE = 'Runner-Service-Token realm="runner"'
+_JSON = (("content-type", "application/json"),)
 _ROUTING = ("x-alga-tenant", "x-alga-extension")
 
 
-async def execute_envelope(request: web.Request) -> web.Response:
+async def execute_envelope(request: web.Request) -> Answer:
     """Run the call that the caller's own envelope describes.
 
     Failures that the protocol answers inside an envelope pass with their class; what hinders
@@ -92,5 +94,5 @@ def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
     return call
 
 
-def _envelope(result: ExecuteResult) -> web.Response:
-    return web.Response(body=encode_result(result), content_type="application/json")
+def _envelope(result: ExecuteResult) -> Answer:
+    return Answer(200, _JSON, encode_result(result))
