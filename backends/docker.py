@@ -1,4 +1,4 @@
-"""A runner in a container, reached by the port it publishes."""
+"""A runner in a container: at the address that was given, or found by its compose labels."""
 
 from collections.abc import Mapping
 
@@ -13,21 +13,23 @@ from backends.contract import (
     ExecuteResult,
     RunnerBackend,
 )
+from backends.docker_discovered import DiscoveredDockerBackend
 from backends.settings import DockerSettings
 from backends.ui_url import build_ui_url
 from backends.upstream.address import RunnerAddress
+from backends.upstream.open import open_transport
 from backends.upstream.runner_client import RunnerClient
-from backends.upstream.session import SessionTransport
 
 
 class DockerBackend:
     """The runner protocol over plain HTTP, with no credentials of its own."""
 
     def __init__(
-        self, client: RunnerClient, settings: DockerSettings, address: RunnerAddress
+        self, client: RunnerClient, settings: DockerSettings, address: RunnerAddress, *, why: str
     ) -> None:
         self._client = client
-        self._public_base = settings.public_base
+        self._why = why
+        self._public_base = settings.public_url or settings.public_base
         self.identity = BackendIdentity(kind=BackendKind.DOCKER, name=address.origin)
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
@@ -52,7 +54,7 @@ class DockerBackend:
         return await self._client.health()
 
     async def metadata(self) -> Mapping[str, object]:
-        return {"kind": self.identity.kind, **self._client.facts()}
+        return {"kind": self.identity.kind, "why": self._why, **self._client.facts()}
 
     def stats(self) -> BackendStats:
         return self._client.stats()
@@ -64,20 +66,34 @@ class DockerBackend:
         await self._client.aclose()
 
 
-async def open_docker(settings: DockerSettings) -> DockerBackend:
-    """A backend with an empty pool of its own; nothing is dialled yet.
+async def open_docker(settings: DockerSettings) -> DockerBackend | DiscoveredDockerBackend:
+    """A backend at the given address, else at the containers that are found.
+
+    With a fallback address and no container of the service in sight, that address it is, for
+    as long as this backend lives.
 
     Raises:
         ValueError: the URL is no base URL of a runner.
     """
-    address = RunnerAddress.parse(settings.host_url)
-    client = RunnerClient(
-        SessionTransport(address),
-        address,
-        public_base=settings.public_base,
-        timeouts=settings.timeouts,
-    )
-    return DockerBackend(client, settings, address)
+
+    def open_client(address: RunnerAddress) -> RunnerClient:
+        return RunnerClient(
+            open_transport(address),
+            address,
+            public_base=settings.public_base,
+            timeouts=settings.timeouts,
+        )
+
+    if settings.host_url is not None:
+        given = RunnerAddress.parse(settings.host_url)
+        return DockerBackend(open_client(given), settings, given, why="given")
+    fallback = None if settings.fallback_url is None else RunnerAddress.parse(settings.fallback_url)
+    discovered = DiscoveredDockerBackend(settings, open_client)
+    await discovered.start()
+    if fallback is None or discovered.snapshot.candidates:
+        return discovered
+    await discovered.aclose()
+    return DockerBackend(open_client(fallback), settings, fallback, why="fallback")
 
 
 _guard: type[RunnerBackend] = DockerBackend

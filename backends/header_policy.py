@@ -7,6 +7,7 @@ protocol gives it and nothing of its transport.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from backends.contract import AssetRequest, ExecuteRequest, Pairs
 
@@ -74,11 +75,12 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_GUEST_VALUE = 8190
 
 
-def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
+def end_to_end(headers: Iterable[tuple[str, str]], *, among: frozenset[str] | None = None) -> Pairs:
     """Drop the fields that speak only of this hop.
 
     Args:
         headers: (name, value) pairs in wire order; names in any case.
+        among: drop every field that is not one of these, too; in lower case.
 
     Returns:
         The same pairs in the same order, names in lower case, without the fixed hop-by-hop
@@ -90,16 +92,23 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
     >>> end_to_end((("Connection", "X-Trace"), ("X-Trace", "1"), ("Accept", "*/*")))
     (('accept', '*/*'),)
     """
-    pairs = tuple((name.lower(), value) for name, value in headers)
-    named = {
-        token.strip().lower()
-        for name, value in pairs
-        if name == "connection"
-        for token in value.split(",")
-    }
-    return tuple(
-        (name, value) for name, value in pairs if name not in HOP_BY_HOP and name not in named
-    )
+    kept = []
+    named: frozenset[str] = frozenset()
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == "connection":
+            named |= _named_by(value)
+        elif (among is None or lowered in among) and lowered not in HOP_BY_HOP:
+            kept.append((lowered, value))
+    if named:  # by whichever of the Connection fields, before or behind
+        kept = [pair for pair in kept if pair[0] not in named]
+    return tuple(kept)
+
+
+@lru_cache(maxsize=256)
+def _named_by(connection: str) -> frozenset[str]:
+    """The fields that a Connection field names, besides those that never cross anyway."""
+    return frozenset(token.strip().lower() for token in connection.split(",")) - HOP_BY_HOP
 
 
 def client_to_guest(headers: Iterable[tuple[str, str]]) -> Pairs:
@@ -121,13 +130,19 @@ def client_to_asset(headers: Iterable[tuple[str, str]]) -> Pairs:
 
 def _allowed(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pairs:
     kept: dict[str, str] = {}
-    for name, value in end_to_end(headers):
-        if name not in allowed or not _FIELD_VALUE.fullmatch(value):
+    for name, value in end_to_end(headers, among=allowed):
+        plain = value.isascii() and value.isprintable()  # almost always, and cheaper to tell
+        if not plain and not _FIELD_VALUE.fullmatch(value):
             continue
-        if name == "user-agent" and _PROBE_AGENT.search(value):
+        if name == "user-agent" and _is_probe(value):
             continue
         kept[name] = f"{kept[name]}, {value}" if name in kept else value
     return tuple(kept.items())
+
+
+@lru_cache(maxsize=256)
+def _is_probe(agent: str) -> bool:
+    return _PROBE_AGENT.search(agent) is not None
 
 
 def to_runner(request: ExecuteRequest) -> Pairs:
@@ -165,7 +180,7 @@ def asset_from_runner(headers: Iterable[tuple[str, str]]) -> Pairs:
 
     Never Set-Cookie, never Cache-Control (the gateway decides it), never hop-by-hop.
     """
-    return tuple((name, value) for name, value in end_to_end(headers) if name in ASSET_TO_CLIENT)
+    return end_to_end(headers, among=ASSET_TO_CLIENT)
 
 
 def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
@@ -188,4 +203,4 @@ def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
 
 
 def _present(*fields: tuple[str, str | None]) -> Pairs:
-    return tuple((name, value) for name, value in fields if value)
+    return tuple([field for field in fields if field[1]])  # type: ignore[misc]  # seen just now

@@ -14,22 +14,69 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnativeTls:
+    """Files for TLS toward an ingress; None: the system's authorities, no client certificate."""
+
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    fingerprint: str = ""  # of what the files held when the settings were read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingApi:
+    """One Knative service, and where the API is asked about it."""
+
+    namespace: str
+    service: str
+    kubeconfig: str | None = None  # file names as in KUBECONFIG; None: as a pod of the cluster
+    api_host: str | None = None  # KUBERNETES_SERVICE_HOST
+    api_port: str | None = None  # KUBERNETES_SERVICE_PORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnativeSettings:
-    """A runner behind an ingress, reached by its base URL."""
+    """A runner behind an ingress, reached by its base URL.
+
+    With nothing but a base URL it is an ordinary runner.
+    """
 
     base_url: str  # http(s)://host[:port][/base]
     public_base: str = "/runner"
     timeouts: Timeouts = Timeouts()
     token_file: Path | None = None  # projected token, sent as Authorization: Bearer
+    token_audience: str | None = None  # whom the token must be for, when it is a JWT
     host: str | None = None  # Host and SNI, when base_url is the ingress
+    serving: ServingApi | None = None
+    cold_start_s: float | None = None  # how long a call may wait for a runner; None: not at all
+    tls: KnativeTls = KnativeTls()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHints:
+    """What is known about where the Docker engine is; backends.docker_engine.address decides."""
+
+    docker_host: str | None = None  # DOCKER_HOST
+    docker_context: str | None = None  # DOCKER_CONTEXT
+    config_dir: Path | None = None  # DOCKER_CONFIG, or .docker in the home folder
+    cert_dir: Path | None = None  # DOCKER_CERT_PATH
+    tls_verify: bool = False  # DOCKER_TLS_VERIFY
+    runtime_dir: Path | None = None  # XDG_RUNTIME_DIR, where rootless engines listen
+    home: Path | None = None
+    own_container: str | None = None  # this process's container, when it may run in one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerSettings:
-    """A runner in a container, reached by the port it publishes."""
+    """A runner in a container: at a known address, or found by its compose labels."""
 
-    host_url: str
+    host_url: str | None = None  # given: nothing is looked for
+    fallback_url: str | None = None  # when there is no such container to be found
+    project: str | None = None
+    service: str = "extension-runner"
+    engine: EngineHints = EngineHints()
     public_base: str = "/runner"
+    public_url: str | None = None  # pages come straight from here, past the gateway
     timeouts: Timeouts = Timeouts()
 
 

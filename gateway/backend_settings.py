@@ -1,5 +1,8 @@
 """From variables to what each backend needs to be opened."""
 
+import hashlib
+import socket
+from pathlib import Path
 from typing import assert_never
 
 from backends.contract import BackendKind
@@ -7,8 +10,11 @@ from backends.settings import (
     BackendSettings,
     DockerSettings,
     EmbeddedSettings,
+    EngineHints,
     HostApiSettings,
     KnativeSettings,
+    KnativeTls,
+    ServingApi,
     Timeouts,
 )
 from gateway.variables import Variables
@@ -16,31 +22,39 @@ from gateway.variables import Variables
 
 def backend_settings(values: Variables) -> BackendSettings:
     """The chosen backend. `values` are complete and free of contradictions."""
-    timeouts = Timeouts(
-        connect_s=values.runner_connect_timeout_ms / 1000,
-        first_byte_s=(values.runner_first_byte_timeout_ms or 0) / 1000,
-        idle_s=values.runner_idle_timeout_ms / 1000,
-    )
-    base_url = values.runner_base_url or ""
     match values.runner_backend:
         case BackendKind.KNATIVE:
-            return KnativeSettings(
-                base_url=base_url,
-                public_base=values.runner_public_base,
-                timeouts=timeouts,
-                token_file=values.runner_knative_token_file,
-                host=values.runner_knative_host,
-            )
+            return _knative_settings(values)
         case BackendKind.DOCKER:
-            return DockerSettings(
-                host_url=values.runner_docker_host or base_url,
-                public_base=values.runner_public_base,
-                timeouts=timeouts,
-            )
+            return docker_settings(values)
         case BackendKind.EMBEDDED | None:
             return embedded_settings(values)
         case _:
             assert_never(values.runner_backend)
+
+
+def docker_settings(values: Variables) -> DockerSettings:
+    """What the docker backend needs, also when another one is chosen."""
+    home = _home()
+    return DockerSettings(
+        host_url=values.runner_docker_host,
+        fallback_url=values.runner_base_url,
+        project=values.runner_docker_project,
+        service=values.runner_docker_service,
+        engine=EngineHints(
+            docker_host=values.docker_host,
+            docker_context=values.docker_context,
+            config_dir=values.docker_config or (home and home / ".docker"),
+            cert_dir=values.docker_cert_path,
+            tls_verify=values.docker_tls_verify is not None,
+            runtime_dir=values.xdg_runtime_dir,
+            home=home,
+            own_container=_own_container(),
+        ),
+        public_base=values.runner_public_base,
+        public_url=values.runner_docker_public_url,
+        timeouts=_timeouts(values),
+    )
 
 
 def embedded_settings(values: Variables) -> EmbeddedSettings:
@@ -59,6 +73,70 @@ def embedded_settings(values: Variables) -> EmbeddedSettings:
         frame_ancestors=values.ext_ui_frame_ancestors,
         max_asset_bytes=values.ext_static_max_file_bytes,
     )
+
+
+def _knative_settings(values: Variables) -> KnativeSettings:
+    cold_start_ms = values.runner_knative_cold_start_ms
+    return KnativeSettings(
+        base_url=values.runner_base_url or "",
+        public_base=values.runner_public_base,
+        timeouts=_timeouts(values),
+        token_file=values.runner_knative_token_file,
+        token_audience=values.runner_knative_token_audience,
+        host=values.runner_knative_host,
+        serving=_serving_api(values),
+        cold_start_s=None if cold_start_ms is None else cold_start_ms / 1000,
+        tls=KnativeTls(
+            ca_file=values.runner_knative_ca_file,
+            client_cert=values.runner_knative_client_cert,
+            client_key=values.runner_knative_client_key,
+            fingerprint=_fingerprint(
+                values.runner_knative_ca_file,
+                values.runner_knative_client_cert,
+                values.runner_knative_client_key,
+            ),
+        ),
+    )
+
+
+def _serving_api(values: Variables) -> ServingApi | None:
+    if values.runner_knative_namespace is None or values.runner_knative_service is None:
+        return None
+    return ServingApi(
+        namespace=values.runner_knative_namespace,
+        service=values.runner_knative_service,
+        kubeconfig=values.kubeconfig,
+        api_host=values.kubernetes_service_host,
+        api_port=values.kubernetes_service_port,
+    )
+
+
+def _fingerprint(*files: Path | None) -> str:
+    """Changes with the files' contents, so that a reload sees a renewed certificate."""
+    contents = [file.read_bytes() for file in files if file is not None]
+    digests = b"".join(hashlib.sha256(content).digest() for content in contents)
+    return hashlib.sha256(digests).hexdigest() if digests else ""
+
+
+def _timeouts(values: Variables) -> Timeouts:
+    return Timeouts(
+        connect_s=values.runner_connect_timeout_ms / 1000,
+        first_byte_s=(values.runner_first_byte_timeout_ms or 0) / 1000,
+        idle_s=values.runner_idle_timeout_ms / 1000,
+    )
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user that the system does not know, as containers often run
+        return None
+
+
+def _own_container() -> str | None:
+    """Engines give a container the short form of its id as host name."""
+    inside = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    return socket.gethostname() if inside else None
 
 
 def _host_api(values: Variables) -> HostApiSettings | None:

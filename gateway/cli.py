@@ -12,6 +12,7 @@ from dataclasses import asdict
 import click
 
 from gateway.cli_bundle import bundle
+from gateway.cli_docker import explain, logs
 from gateway.cli_output import as_json, loaded_settings, print_json, problem_rows, table
 
 Environ = Mapping[str, str]
@@ -103,6 +104,8 @@ def runner(environ: Environ, *, host: str, port: int | None) -> None:
 
 
 cli.add_command(bundle)
+cli.add_command(explain)
+cli.add_command(logs)
 
 
 def main() -> None:

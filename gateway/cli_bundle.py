@@ -1,11 +1,14 @@
-"""The verbs about bundles: make one, check one, install, list and remove."""
+"""The verbs about bundles: make one, check one, install, list, remove, install on every save."""
 
 import tempfile
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import orjson
 
 from gateway.cli_output import as_json, found_wrong, loaded_settings, print_json, table
 
@@ -21,7 +24,7 @@ _EITHER = click.Path(exists=True, path_type=Path)
 
 @click.group()
 def bundle() -> None:
-    """Make, check, install, list and remove extension bundles."""
+    """Make, check, install, list and remove extension bundles; `dev` installs on every save."""
 
 
 @bundle.command()
@@ -108,6 +111,33 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
         print_json({"ok": True, "install": _facts(done)})
     else:
         click.echo(f"installed {_line(done)}")
+
+
+@bundle.command()
+@click.argument("directory", type=_FOLDER)
+@click.option("--tenant", help="Whose install it is; * is everybody's.  [default: the dev tenant]")
+@click.option("--json", is_flag=True, help="Report as JSON, one document a line.")
+@click.pass_obj
+def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) -> None:
+    """Install a folder, and again whenever its files change, until Ctrl-C."""
+    from gateway.bundle_dev import NotInstalled, installs_of
+
+    settings = loaded_settings(environ)
+    states = installs_of(
+        directory,
+        settings.embedded.bundle_dir,
+        tenant=tenant or settings.variables.gateway_dev_tenant,
+        stop=threading.Event(),
+    )
+    with suppress(KeyboardInterrupt):
+        for state in states:
+            if isinstance(state, NotInstalled):
+                document: Mapping[str, object] = {"ok": False, "problem": state.problem}
+                line = f"not installed: {state.problem}"
+            else:
+                document = {"ok": True, "install": _facts(state)}
+                line = f"installed {_line(state)}: {state.content_hash}"
+            click.echo(orjson.dumps(document).decode() if json else line)
 
 
 @bundle.command("list")

@@ -15,6 +15,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from gateway.log_tap import TAP
 from middleware.redaction import Redactor
 
 LogFormat = Literal["json", "console"]
@@ -120,7 +121,9 @@ class _Guarded:
 class _Json:
     def __call__(self, event: EventDict) -> str:
         first = {key: event.pop(key) for key in ("ts", "level", "event") if key in event}
-        return orjson.dumps({**first, **event}).decode()
+        line = orjson.dumps({**first, **event}).decode()
+        TAP.publish(line)
+        return line
 
 
 class _Console:
@@ -133,6 +136,7 @@ class _Console:
         )
 
     def __call__(self, event: EventDict) -> str:
+        TAP.publish(orjson.dumps(event).decode())
         printable = {
             key: value.translate(_CONTROL if key != "exception" else _CONTROL_IN_TEXT)
             if isinstance(value, str)

@@ -28,25 +28,37 @@ def contradictions(values: Variables) -> Iterator[SettingProblem]:
     `values` already hold the defaults that depend on other variables.
     """
     yield from _runner(values)
+    yield from _knative(values)
     yield from _callers(values)
     yield from _files_and_budgets(values)
     yield from _host_application(values)
 
 
 def _runner(values: Variables) -> Iterator[SettingProblem]:
-    if values.runner_base_url is not None:
-        return
-    if values.runner_backend is BackendKind.KNATIVE:
+    if values.runner_backend is BackendKind.KNATIVE and values.runner_base_url is None:
         yield SettingProblem(
             variable="RUNNER_BASE_URL",
             problem="is not set, and the knative backend has no other address",
             fix="Set it to the runner's address, or choose RUNNER_BACKEND=embedded",
         )
-    if values.runner_backend is BackendKind.DOCKER and values.runner_docker_host is None:
+
+
+def _knative(values: Variables) -> Iterator[SettingProblem]:
+    for absent, present in (
+        ("RUNNER_KNATIVE_NAMESPACE", "RUNNER_KNATIVE_SERVICE"),
+        ("RUNNER_KNATIVE_SERVICE", "RUNNER_KNATIVE_NAMESPACE"),
+        ("RUNNER_KNATIVE_CLIENT_CERT", "RUNNER_KNATIVE_CLIENT_KEY"),
+    ):
+        if getattr(values, absent.lower()) is None and getattr(values, present.lower()) is not None:
+            yield SettingProblem(
+                variable=absent, problem=f"is not set, but {present} is", fix="Set both, or neither"
+            )
+    cold_start_ms = values.runner_knative_cold_start_ms
+    if cold_start_ms is not None and cold_start_ms > values.ext_gateway_timeout_ms:
         yield SettingProblem(
-            variable="RUNNER_DOCKER_HOST",
-            problem="is not set, nor is RUNNER_BASE_URL, and the docker backend needs an address",
-            fix="Set it to the port that the container publishes, such as http://127.0.0.1:8085",
+            variable="RUNNER_KNATIVE_COLD_START_MS",
+            problem="is more than EXT_GATEWAY_TIMEOUT_MS, the budget of the whole call",
+            fix=f"Write at most {values.ext_gateway_timeout_ms}, or raise the whole budget",
         )
 
 

@@ -87,10 +87,14 @@ class Settings:
     admin_token: str | None = field(repr=False)
     max_body_bytes: int
     max_in_flight: int
+    asset_cache_bytes: int  # in memory; 0: off
+    asset_cache_dir: Path | None
     drain_s: float
     log_format: Literal["json", "console"]
     log_level: Literal["debug", "info", "warning", "error"]
     allowed_origins: frozenset[str]
+    ui_sandbox: bool
+    ui_frame_ancestors: str | None
     installs: DirectoryInstallsSettings | RegistryInstallsSettings
     probe_interval_s: float
     env_file: Path | None  # the file that was read, if there is one
@@ -221,10 +225,14 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         admin_token=values.gateway_admin_token,
         max_body_bytes=values.gateway_max_body_bytes,
         max_in_flight=values.gateway_max_in_flight,
+        asset_cache_bytes=values.gateway_asset_cache_mb * 1024 * 1024,
+        asset_cache_dir=values.gateway_asset_cache_dir,
         drain_s=float(values.gateway_drain_seconds),
         log_format=values.gateway_log_format or "json",
         log_level=values.gateway_log_level,
         allowed_origins=frozenset(values.ext_gateway_allowed_origins),
+        ui_sandbox=values.ext_ui_sandbox == "true",
+        ui_frame_ancestors=values.ext_ui_frame_ancestors,
         installs=installs,
         probe_interval_s=values.gateway_probe_interval_ms / 1000,
         env_file=sources.env_file,

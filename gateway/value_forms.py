@@ -18,6 +18,7 @@ MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,8192}")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e]{1,8192}")
@@ -139,6 +140,12 @@ def _authority(text: str) -> str:
     return text.lower()
 
 
+def _dns_label(text: str) -> str:
+    if _DNS_LABEL.fullmatch(text) is None:
+        raise _refuse("is not a name that Kubernetes takes (RFC 1123)")
+    return text
+
+
 def _tenant(text: str) -> str:
     if _TENANT.fullmatch(text) is None:
         raise _refuse("is not a tenant id")
@@ -224,6 +231,9 @@ EgressHosts = Annotated[
 ]
 ListenHost = Annotated[
     str, AfterValidator(_listen_host), Accepts("an IP address (IPv6 without brackets) or a name")
+]
+DnsLabel = Annotated[
+    str, AfterValidator(_dns_label), Accepts("a Kubernetes name: a-z, 0-9 and -, at most 63")
 ]
 Authority = Annotated[str, AfterValidator(_authority), Accepts("a host name, or host:port")]
 Tenant = Annotated[

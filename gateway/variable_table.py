@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.value_forms import Accepts, Secret
-from gateway.variables import Otherwise, Static, Variables
+from gateway.variable_marks import Otherwise, Static
+from gateway.variables import Variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

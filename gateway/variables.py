@@ -4,19 +4,20 @@ One flat list, by section. Settings, documentation, the example file and the spe
 all come from it, so a variable that is not here does not exist.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from backends.contract import BackendKind
+from gateway.docker_variables import DockerVariables
 from gateway.value_forms import (
     Accepts,
     Authority,
     Bytes,
     Count,
+    DnsLabel,
     EgressHosts,
     FieldValue,
     Folder,
@@ -37,20 +38,9 @@ from gateway.value_forms import (
     Whole,
     Word,
 )
+from gateway.variable_marks import Otherwise, Section, Static
 
 DEFAULT_ENV_FILE: Final = ".env"
-
-
-@dataclass(frozen=True, slots=True)
-class Static:
-    """Marks a variable that is fixed at start: a reload that changes it asks for a restart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Otherwise:
-    """Says what an absent variable means, where the default is worked out."""
-
-    text: str
 
 
 def _known_auth(word: object) -> object:
@@ -65,13 +55,7 @@ def _one_worker(count: int) -> int:
     return count
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=str.upper, frozen=True, extra="ignore", hide_input_in_errors=True
-    )
-
-
-class RunnerVariables(_Section):
+class RunnerVariables(Section):
     """Every backend"""
 
     runner_backend: Annotated[
@@ -106,7 +90,7 @@ class RunnerVariables(_Section):
     ] = 15_000
 
 
-class KnativeVariables(_Section):
+class KnativeVariables(Section):
     """The knative backend"""
 
     runner_base_url: Annotated[
@@ -120,19 +104,48 @@ class KnativeVariables(_Section):
     runner_knative_token_file: Annotated[
         SecretFile | None, Field(description="Projected token, sent as `Authorization: Bearer`.")
     ] = None
-
-
-class DockerVariables(_Section):
-    """The docker backend"""
-
-    runner_docker_host: Annotated[
-        HttpUrl | None,
-        Otherwise("`RUNNER_BASE_URL`"),
-        Field(description="The port that the runner's container publishes."),
+    runner_knative_token_audience: Annotated[
+        FieldValue | None,
+        Otherwise("any but the Kubernetes API's"),
+        Field(description="Whom that token must be for, when it is a JWT."),
+    ] = None
+    runner_knative_namespace: Annotated[
+        DnsLabel | None, Field(description="The namespace of the runner's Knative service.")
+    ] = None
+    runner_knative_service: Annotated[
+        DnsLabel | None,
+        Field(description="Its name: the Serving API is read for its address and state."),
+    ] = None
+    runner_knative_cold_start_ms: Annotated[
+        Milliseconds | None,
+        Otherwise("none: whoever meets no runner is told at once"),
+        Field(description="How long a call may wait for a runner to start."),
+    ] = None
+    runner_knative_ca_file: Annotated[
+        ReadableFile | None,
+        Otherwise("the system's authorities"),
+        Field(description="Authorities that the ingress's certificate may come from, PEM."),
+    ] = None
+    runner_knative_client_cert: Annotated[
+        ReadableFile | None, Field(description="Certificate shown to the ingress, PEM.")
+    ] = None
+    runner_knative_client_key: Annotated[
+        ReadableFile | None, Field(description="Its private key, PEM.")
+    ] = None
+    kubeconfig: Annotated[
+        FieldValue | None,
+        Otherwise("the pod's own service account"),
+        Field(description="Files that say how to reach the Serving API from outside the cluster."),
+    ] = None
+    kubernetes_service_host: Annotated[
+        FieldValue | None, Field(description="The Kubernetes API; set in every pod.")
+    ] = None
+    kubernetes_service_port: Annotated[
+        FieldValue | None, Field(description="Its port; set in every pod.")
     ] = None
 
 
-class EmbeddedVariables(_Section):
+class EmbeddedVariables(Section):
     """The embedded backend, and the `runner` verb"""
 
     runner_bundle_dir: Annotated[
@@ -186,7 +199,7 @@ class EmbeddedVariables(_Section):
     ] = 8080
 
 
-class ListenVariables(_Section):
+class ListenVariables(Section):
     """Listening"""
 
     gateway_env_file: Annotated[
@@ -224,7 +237,7 @@ class ListenVariables(_Section):
     ] = 75_000
 
 
-class GatewayVariables(_Section):
+class GatewayVariables(Section):
     """Callers, limits and logs"""
 
     gateway_auth: Annotated[
@@ -259,6 +272,19 @@ class GatewayVariables(_Section):
     gateway_probe_interval_ms: Annotated[
         Milliseconds, Field(description="How often the backend's health is asked for.")
     ] = 5_000
+    gateway_asset_cache_mb: Annotated[
+        Whole,
+        Accepts("whole MiB, 0 to 65536"),
+        Field(le=65_536, description="The memory that kept UI files may use; 0 keeps none."),
+    ] = 128
+    gateway_asset_cache_dir: Annotated[
+        Folder | None,
+        Otherwise("none: memory only"),
+        Field(
+            description="Where UI files are kept besides, up to eight times as much; "
+            "gateways may share it."
+        ),
+    ] = None
     gateway_log_format: Annotated[
         Literal["json", "console"] | None,
         Word,
@@ -272,12 +298,18 @@ class GatewayVariables(_Section):
         Accepts("debug, info, warning or error"),
         Field(description="The least severe event that is logged."),
     ] = "info"
+    ext_ui_sandbox: Annotated[
+        Literal["true", "false"],
+        Word,
+        Accepts("true or false"),
+        Field(description="Whether UI pages lose the origin they share with the app."),
+    ] = "false"
     ext_gateway_allowed_origins: Annotated[
         Origins, Otherwise("none"), Field(description="Sites whose scripts may read answers.")
     ] = ()
 
 
-class InstallVariables(_Section):
+class InstallVariables(Section):
     """Installs"""
 
     registry_base_url: Annotated[

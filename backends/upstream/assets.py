@@ -1,6 +1,7 @@
 """UI files over the runner protocol: the request target, and what each answer means."""
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -10,13 +11,17 @@ from backends.errors import AssetNotFound, AssetPathRefused, Phase
 from backends.header_policy import asset_from_runner
 from backends.redirects import rewrite_location
 from backends.upstream.address import RunnerAddress
-from backends.upstream.bodies import content_length, discard, read_whole
+from backends.upstream.bodies import (
+    SMALL_BYTES,
+    WholeBody,
+    content_length,
+    discard,
+    read_whole,
+)
 from backends.upstream.statuses import refusal
 from backends.upstream.transport import UpstreamResponse
 
-SMALL_BYTES: Final = 64 * 1024
-"""A body of no more than this is taken in whole: cheaper than streaming it."""
-
+_MEMORABLE: Final = 512  # characters
 _BODY_FIELDS: Final = frozenset({"content-length", "content-type", "content-encoding"})
 _VISIBLE_PATH = re.compile(r"[!\"$->@-~]*")  # visible ASCII without "#" and "?"
 _VISIBLE_QUERY = re.compile(r"[!\"$-~]*")  # visible ASCII without "#"
@@ -31,13 +36,22 @@ def asset_target(address: RunnerAddress, request: AssetRequest) -> str:
         AssetPathRefused: the path breaks the rules of backends.asset_path, or path or query
             hold something that a request target cannot (RFC 3986 section 2).
     """
-    parse_asset_path(request.path)
-    if not _VISIBLE_PATH.fullmatch(request.path) or not _VISIBLE_QUERY.fullmatch(request.query):
+    path, query = request.path, request.query
+    spell = _known_target if len(path) + len(query) <= _MEMORABLE else _target
+    return spell(address.base_path, request.extension_id, request.content_hash, path, query)
+
+
+def _target(base_path: str, extension_id: str, content_hash: str, path: str, query: str) -> str:
+    parse_asset_path(path)
+    if not _VISIBLE_PATH.fullmatch(path) or not _VISIBLE_QUERY.fullmatch(query):
         raise AssetPathRefused("not_visible_ascii")
-    extension = quote(request.extension_id, safe="")
-    content_hash = quote(request.content_hash, safe="")
-    target = f"{address.base_path}/ext-ui/{extension}/{content_hash}/{request.path}"
-    return f"{target}?{request.query}" if request.query else target
+    extension = quote(extension_id, safe="")
+    target = f"{base_path}/ext-ui/{extension}/{quote(content_hash, safe='')}/{path}"
+    return f"{target}?{query}" if query else target
+
+
+# A page asks for the same few files again and again. Refusals are not remembered.
+_known_target = lru_cache(maxsize=1024)(_target)
 
 
 async def asset_response(
@@ -57,6 +71,9 @@ async def asset_response(
     status = response.status
     headers = asset_from_runner(response.headers)
     if status in (200, 206) and request.method != "HEAD":
+        if isinstance(response.body, WholeBody):
+            whole = response.body.take()
+            return AssetResponse(status=status, headers=headers, body=whole)
         length = content_length(response.headers)
         if length is None or length > SMALL_BYTES:
             return AssetResponse(status=status, headers=headers, body=response.body)

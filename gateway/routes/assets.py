@@ -18,6 +18,7 @@ from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
 from middleware.carried import carried
 from middleware.errors import TenantMismatch
+from middleware.isolation import EXTENSION_FILE
 from middleware.request_id import request_id_of
 from middleware.service_auth import SERVICE_TOKEN
 
@@ -27,6 +28,7 @@ _TENANT = "tenant"
 
 async def asset(request: web.Request) -> web.StreamResponse:
     """Find out for which tenant, delegate, stream."""
+    request[EXTENSION_FILE] = True
     raw_path, raw_query = split_raw(request.raw_path)
     _, _, rest = raw_path.partition("/ext-ui/")
     raw_extension, _, rest = rest.partition("/")

@@ -6,7 +6,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.routes import admin, assets, console, execute, health, runner_api, ui_url
+from gateway.routes import admin, assets, console, execute, health, logs, runner_api, ui_url
 from middleware.body_limit import no_continue_yet
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +49,7 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),
     Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),
     Route("POST", "/gateway/v1/reload", admin.reload, Access.ADMIN),
+    Route("GET", "/gateway/v1/logs", logs.logs, Access.ADMIN),
     Route("GET", "/gateway/", console.page, Access.PUBLIC),
     Route("GET", "/gateway/v1/console/snapshot", console.snapshot, Access.ADMIN),
     Route("GET", "/gateway/v1/console/live", console.live, Access.ADMIN),

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -27,9 +28,10 @@ from backends.docker import open_docker
 from backends.embedded.backend import EmbeddedBackend
 from backends.errors import AssetNotFound, AssetPathRefused, BackendError
 from backends.knative import open_knative
-from backends.settings import DockerSettings, EmbeddedSettings, KnativeSettings
+from backends.settings import DockerSettings, EmbeddedSettings, EngineHints, KnativeSettings
 from tests.backends.calls import CONTENT_HASH, EXTENSION, asset_request, execute_request
 from tests.backends.hello_runner import hello_guest
+from tests.fakes.docker_engine import FakeEngine, container
 from tests.fakes.runner import FakeRunner
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
@@ -73,6 +75,18 @@ async def docker(folder: Path) -> AsyncIterator[Subject]:
 
 
 @asynccontextmanager
+async def docker_by_labels(folder: Path) -> AsyncIterator[Subject]:
+    async with FakeRunner(hello_guest) as runner:
+        with TemporaryDirectory(prefix="engine-") as short:  # a socket's path has 107 bytes
+            async with FakeEngine(Path(short) / "docker.sock") as engine:
+                engine.add(container("runner-1", port=runner.port))
+                hints = EngineHints(docker_host=engine.url)
+                backend = await open_docker(DockerSettings(engine=hints))
+                yield Subject(BackendKind.DOCKER, backend, CONTENT_HASH)
+                await backend.aclose()
+
+
+@asynccontextmanager
 async def knative(folder: Path) -> AsyncIterator[Subject]:
     (folder / "token").write_text("projected-token")
     async with FakeRunner(hello_guest) as runner:
@@ -100,6 +114,7 @@ async def embedded(folder: Path) -> AsyncIterator[Subject]:
 
 KINDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Subject]]] = {
     "docker": docker,
+    "docker by labels": docker_by_labels,
     "knative": knative,
     "embedded": embedded,
 }

@@ -43,10 +43,10 @@ def test_check_says_what_counts_and_ends_well() -> None:
 
 
 def test_check_reports_every_problem_and_ends_with_1() -> None:
-    done = program("check", GATEWAY_PORT="x", RUNNER_BACKEND="docker")
+    done = program("check", GATEWAY_PORT="x", RUNNER_BACKEND="knative")
     assert done.returncode == 1
     assert "GATEWAY_PORT" in done.stderr
-    assert "RUNNER_DOCKER_HOST" in done.stderr
+    assert "RUNNER_BASE_URL" in done.stderr
     assert done.stdout == ""
 
 
@@ -109,6 +109,8 @@ def test_a_verb_used_wrongly_ends_with_2(arguments: str) -> None:
         "serve",
         "check",
         "runner",
+        "explain",
+        "logs",
         "bundle",
         "bundle pack",
         "bundle verify",

@@ -31,7 +31,6 @@ def blamed(environ: dict[str, str]) -> list[str]:
     ("environ", "variable"),
     [
         ({"RUNNER_BACKEND": "knative"}, "RUNNER_BASE_URL"),
-        ({"RUNNER_BACKEND": "docker"}, "RUNNER_DOCKER_HOST"),
         ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_AUTH"),
         ({"GATEWAY_HOST": "::", "GATEWAY_AUTH": "dev"}, "GATEWAY_AUTH"),
         ({"GATEWAY_AUTH": "jwt"}, "GATEWAY_AUTH"),
@@ -66,6 +65,7 @@ def test_a_contradiction_is_blamed_on_the_variable_to_change(
 @pytest.mark.parametrize(
     "environ",
     [
+        {"RUNNER_BACKEND": "docker"},
         {"RUNNER_BACKEND": "docker", "RUNNER_DOCKER_HOST": "http://127.0.0.1:8085"},
         {"RUNNER_BACKEND": "embedded", "RUNNER_BASE_URL": "http://unused"},
         {"GATEWAY_HOST": "localhost"},
@@ -84,9 +84,9 @@ def test_what_can_work_is_accepted(environ: dict[str, str]) -> None:
 
 
 def test_a_combination_is_still_checked_beside_a_bad_value() -> None:
-    assert blamed({"GATEWAY_PORT": "x", "RUNNER_BACKEND": "docker"}) == [
+    assert blamed({"GATEWAY_PORT": "x", "RUNNER_BACKEND": "knative"}) == [
         "GATEWAY_PORT",
-        "RUNNER_DOCKER_HOST",
+        "RUNNER_BASE_URL",
     ]
 
 

@@ -82,11 +82,40 @@ def test_knative_gets_its_host_token_and_budgets(tmp_path: Path) -> None:
     )
 
 
-def test_docker_dials_its_own_address_before_the_shared_one() -> None:
+def test_docker_gets_a_given_address_a_fallback_and_where_to_look() -> None:
     environ = {"RUNNER_BACKEND": "docker", "RUNNER_BASE_URL": "http://shared:1"}
-    assert load(environ).backend == DockerSettings(host_url="http://shared:1")
-    environ["RUNNER_DOCKER_HOST"] = "http://127.0.0.1:8085"
-    assert load(environ).backend == DockerSettings(host_url="http://127.0.0.1:8085")
+    found = load(environ).backend
+    assert isinstance(found, DockerSettings)
+    assert (found.host_url, found.fallback_url) == (None, "http://shared:1")
+    assert (found.project, found.service) == (None, "extension-runner")
+    told = load(
+        {
+            **environ,
+            "RUNNER_DOCKER_HOST": "http://127.0.0.1:8085",
+            "RUNNER_DOCKER_PROJECT": "dev",
+            "RUNNER_DOCKER_SERVICE": "runner",
+            "RUNNER_DOCKER_PUBLIC_URL": "http://localhost:8085/",
+            "DOCKER_HOST": "unix:///engine.sock",
+            "DOCKER_CONTEXT": "colima",
+            "DOCKER_CONFIG": "config",
+            "DOCKER_TLS_VERIFY": "1",
+            "XDG_RUNTIME_DIR": "run",
+        }
+    ).backend
+    assert isinstance(told, DockerSettings)
+    assert told.host_url == "http://127.0.0.1:8085"
+    assert (told.project, told.service) == ("dev", "runner")
+    assert told.public_url == "http://localhost:8085"
+    hints = told.engine
+    assert (hints.docker_host, hints.docker_context) == ("unix:///engine.sock", "colima")
+    assert (hints.config_dir, hints.runtime_dir) == (Path("config"), Path("run"))
+    assert hints.tls_verify
+
+
+def test_an_engine_address_may_hold_no_password() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({"DOCKER_HOST": "tcp://me:s3cret@engine:2375"})
+    assert "s3cret" not in str(refused.value)
 
 
 def test_the_embedded_backend_gets_everything_it_can_be_told() -> None:

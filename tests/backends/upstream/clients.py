@@ -2,8 +2,8 @@
 
 from backends.settings import Timeouts
 from backends.upstream.address import RunnerAddress
+from backends.upstream.http1 import Http1Transport
 from backends.upstream.runner_client import RunnerClient
-from backends.upstream.session import SessionTransport
 
 
 def open_client(
@@ -17,7 +17,7 @@ def open_client(
     """Speaks to `url`; the caller closes it."""
     address = RunnerAddress.parse(url)
     return RunnerClient(
-        SessionTransport(address, max_connections=max_connections),
+        Http1Transport(address, max_connections=max_connections),
         address,
         public_base="/runner",
         timeouts=Timeouts(connect_s=connect_s),

@@ -5,11 +5,16 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from backends.upstream.address import RunnerAddress
+from backends.upstream.http1 import Http1Transport
 from backends.upstream.session import SessionTransport
 from backends.upstream.transport import Transport
 
 OpenTransport = Callable[..., Transport]
-KINDS: dict[str, Callable[..., Transport]] = {"session": SessionTransport}
+OpenHttp1 = Callable[..., Http1Transport]
+KINDS: dict[str, Callable[..., Transport]] = {
+    "http1": Http1Transport,
+    "session": SessionTransport,
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -19,6 +24,21 @@ async def open_transport(request: pytest.FixtureRequest) -> AsyncIterator[OpenTr
 
     def open_one(url: str, **options: object) -> Transport:
         opened.append(KINDS[request.param](RunnerAddress.parse(url), **options))
+        return opened[-1]
+
+    yield open_one
+    for transport in opened:
+        await transport.aclose()
+
+
+@pytest.fixture
+async def open_http1() -> AsyncIterator[OpenHttp1]:
+    """Opens transports of the one kind that has more to promise than the port says."""
+    opened: list[Http1Transport] = []
+
+    def open_one(url: str, *, max_connections: int = 8) -> Http1Transport:
+        address = RunnerAddress.parse(url)
+        opened.append(Http1Transport(address, max_connections=max_connections))
         return opened[-1]
 
     yield open_one

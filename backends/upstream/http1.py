@@ -1,0 +1,83 @@
+"""The transport made for this job: HTTP/1.1 on asyncio's protocols, parsed by llhttp.
+
+It does what the transport on aiohttp's session does, and the same tests hold both. It exists
+because a session spends more on one small answer than all the rest of the gateway together.
+"""
+
+import ssl
+from typing import Final
+
+from backends.errors import BackendError, Phase, RunnerUnreachable
+from backends.upstream.address import RunnerAddress
+from backends.upstream.countdown import Countdown
+from backends.upstream.http1_dial import Dialler
+from backends.upstream.http1_pool import Http1Pool
+from backends.upstream.http1_request import RequestWriter
+from backends.upstream.transport import (
+    Transport,
+    TransportStats,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+
+MAX_CONNECTIONS: Final = 256
+MAX_WAITING: Final = 256
+
+
+class Http1Transport:
+    """A pool of connections to one runner. Build it inside a running event loop.
+
+    Args:
+        address: the only origin that is ever dialled.
+        server_hostname: the name that TLS asks for, when it is not the address's own.
+        tls: a context with other trust anchors than the system's.
+        max_connections: how many exchanges run at once.
+        max_waiting: how many more may stand in line for a connection.
+    """
+
+    def __init__(
+        self,
+        address: RunnerAddress,
+        *,
+        server_hostname: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._writer = RequestWriter(address.authority)
+        self._pool = Http1Pool(
+            Dialler(address, server_hostname=server_hostname, tls=tls),
+            max_connections=max_connections,
+            max_waiting=max_waiting,
+        )
+        self._closed = False
+
+    async def exchange(self, request: UpstreamRequest, /) -> UpstreamResponse:
+        if self._closed:
+            raise RunnerUnreachable("backend_closed", phase=Phase.ADMIT)
+        head = self._writer.head(request)
+        connection = self._pool.take()
+        if connection is None:
+            connection = await self._pool.wait(Countdown(request.budget))
+        begun = connection.begin(request, head)
+        try:
+            outcome = await begun
+        except BaseException:
+            connection.withdraw(begun)
+            raise
+        if isinstance(outcome, BackendError):
+            raise outcome from None
+        return outcome
+
+    def stats(self) -> TransportStats:
+        pool = self._pool
+        return TransportStats(
+            in_flight=pool.in_flight, idle=pool.idle, opened=pool.opened, reused=pool.reused
+        )
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await self._pool.aclose()
+
+
+_guard: type[Transport] = Http1Transport

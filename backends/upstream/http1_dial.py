@@ -1,0 +1,101 @@
+"""Opening connections to the one address of a pool: name, socket, TLS."""
+
+import asyncio
+import functools
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import aiohappyeyeballs
+
+from backends.errors import RunnerUnreachable
+from backends.upstream.address import RunnerAddress
+from backends.upstream.failures import UNREACHABLE_WORDS
+
+DNS_TTL_S: Final = 10.0
+_SECOND_FAMILY_AFTER_S: Final = 0.25  # RFC 8305 section 5
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+
+class Dialler:
+    """Dials one address, trying both families of a name side by side.
+
+    Args:
+        address: the only origin that is ever dialled.
+        server_hostname: the name that TLS asks for, when it is not the address's own.
+        tls: a context with other trust anchors than the system's.
+    """
+
+    def __init__(
+        self,
+        address: RunnerAddress,
+        *,
+        server_hostname: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._host = address.hostname
+        self._port = urlsplit(address.origin).port or _DEFAULT_PORTS[address.scheme]
+        self._secure = address.scheme == "https"
+        self._server_hostname = server_hostname or address.hostname
+        self._tls = tls
+        self._resolving = asyncio.Lock()
+        self._found: list[aiohappyeyeballs.AddrInfoType] = []
+        self._found_until = 0.0
+
+    async def dial(self, protocol: Callable[[], ProtocolT]) -> ProtocolT:
+        """A connection made, its handshake done. The caller sets the deadline.
+
+        Raises:
+            RunnerUnreachable: why none came about, in one word.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            tls = await self._context() if self._secure else None
+            sock = await aiohappyeyeballs.start_connection(
+                await self._addresses(), happy_eyeballs_delay=_SECOND_FAMILY_AFTER_S
+            )
+            _, made = await loop.create_connection(
+                protocol,
+                sock=sock,
+                ssl=tls,
+                server_hostname=self._server_hostname if tls else None,
+            )
+        except OSError as failure:
+            self._found_until = 0.0  # it may have moved
+            raise RunnerUnreachable(_reason(failure)) from None
+        return made
+
+    async def _addresses(self) -> list[aiohappyeyeballs.AddrInfoType]:
+        async with self._resolving:  # one lookup serves all that wait for it
+            if time.monotonic() >= self._found_until:
+                loop = asyncio.get_running_loop()
+                self._found = await loop.getaddrinfo(  # type: ignore[assignment]  # typeshed is wider
+                    self._host, self._port, type=socket.SOCK_STREAM
+                )
+                self._found_until = time.monotonic() + DNS_TTL_S
+            return self._found
+
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None:  # reading the system's trust anchors takes a while
+            self._tls = await asyncio.to_thread(_default_context)
+        return self._tls
+
+
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _reason(failure: OSError) -> str:
+    if isinstance(failure, socket.gaierror):
+        return "name_not_resolved"
+    if isinstance(failure, ssl.SSLError):
+        return "tls_failed"
+    return UNREACHABLE_WORDS.get(failure.errno or 0, "connect_failed")

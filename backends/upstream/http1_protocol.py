@@ -1,0 +1,246 @@
+"""One connection to a runner: one exchange after another, never two at once."""
+
+import asyncio
+import select
+from typing import Final, Protocol, cast
+
+from backends.errors import BackendError, Phase, RunnerProtocolError
+from backends.upstream.bodies import SMALL_BYTES, WholeBody
+from backends.upstream.http1_answer import AnswerFault, AnswerReader
+from backends.upstream.http1_body import Http1Body
+from backends.upstream.http1_deadline import Deadline
+from backends.upstream.transport import (
+    Budget,
+    ConnectionLost,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+
+_PIECE_BYTES: Final = 256 * 1024
+
+Outcome = UpstreamResponse | BackendError
+
+
+class Owner(Protocol):
+    """The pool that a connection belongs to."""
+
+    def made(self, connection: "Http1Connection") -> None:
+        """A socket is open."""
+
+    def free(self, connection: "Http1Connection", *, reusable: bool) -> None:
+        """An exchange is over. Called once for each."""
+
+    def lost(self, connection: "Http1Connection") -> None:
+        """The socket is gone."""
+
+    def expect_idle_limit(self, seconds: float) -> None:
+        """The runner says how long it keeps idle connections."""
+
+
+class Http1Connection(asyncio.Protocol):
+    """Carries an exchange from `begin` to the last byte of its answer.
+
+    Attributes:
+        exchanges: how many were begun.
+        idle_since: when the last one was over, on the pool's clock.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._owner = owner
+        self._reader = AnswerReader()
+        self._deadline = Deadline(self._expired)
+        self._head: asyncio.Future[Outcome] | None = None
+        self._body: Http1Body | None = None
+        self._unsent: memoryview | None = None
+        self._may_write = True
+        self.exchanges = 0
+        self.idle_since = 0.0
+
+    # The pool's side.
+
+    def is_quiet(self) -> bool:
+        """Nothing came since the last answer ended, not even bytes that nobody has read yet."""
+        return not self._transport.is_closing() and not self._incoming.poll(0)
+
+    def begin(self, request: UpstreamRequest, head: bytes) -> asyncio.Future[Outcome]:
+        """Send a request; its outcome is an answer's head, or why there is none."""
+        self.exchanges += 1
+        self._budget: Budget = request.budget
+        self._reader.expect(head_only=request.method == "HEAD")
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._head = outcome
+        if self._transport.is_closing():
+            self._fail(ConnectionLost(reused=self.exchanges > 1, sent=False))
+            return outcome
+        self._deadline.for_head(request.budget)
+        body = request.body
+        if not body:
+            self._transport.write(head)
+        elif len(body) <= SMALL_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._unsent = memoryview(body)
+            self._send_more()
+        return outcome
+
+    def idle_for(self, seconds: float) -> None:
+        """Wait for the next exchange, but no longer than that."""
+        self._deadline.for_idling(seconds)
+
+    def withdraw(self, outcome: asyncio.Future[Outcome]) -> None:
+        """Whoever began the exchange of `outcome` is gone."""
+        if self._head is outcome:
+            self.abandon()
+        elif self._body is not None and not outcome.cancelled():
+            answer = outcome.result()
+            if isinstance(answer, UpstreamResponse) and answer.body is self._body:
+                self.abandon()
+
+    def close(self) -> None:
+        """End it now, with whatever it was doing."""
+        if self._head is not None or self._body is not None:
+            phase = Phase.FIRST_BYTE if self._head is not None else Phase.IDLE
+            self._fail(RunnerProtocolError("backend_closed", phase=phase))
+        else:
+            self._transport.abort()
+
+    # The body's side.
+
+    def pause(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def await_part(self) -> None:
+        self._deadline.for_part(self._budget)
+
+    def content_taken(self) -> None:
+        self._body = None
+        self._over(reusable=self._is_reusable())
+
+    def abandon(self) -> None:
+        self._head = self._body = None
+        self._over(reusable=False)
+
+    # The event loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # The event loop may have had no turn to read what the kernel already holds.
+        self._incoming = select.poll()
+        self._incoming.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._owner.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        head, body, reader = self._head, self._body, self._reader
+        if (head is None and body is None) or reader.complete:
+            self._transport.abort()  # it answers nobody, and would pass for the next answer
+            return
+        try:
+            reader.feed(data)
+        except AnswerFault as fault:
+            if head is not None:
+                self._fail(RunnerProtocolError(fault.reason, phase=Phase.FIRST_BYTE))
+            else:
+                self._fail(RunnerProtocolError("truncated_answer", phase=Phase.BODY))
+            return
+        if body is not None:
+            content = reader.take()
+            if content or reader.complete:  # framing alone is no progress
+                self._deadline.lift()
+                body.put(content, complete=reader.complete)
+        elif head is not None and reader.head_complete:
+            self._answer(head)
+
+    def eof_received(self) -> None:
+        if self._body is not None and not self._reader.complete and self._reader.end():
+            self._deadline.lift()
+            self._body.put(b"", complete=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        if self._head is not None:
+            self._fail(self._lost_head())
+        elif self._body is not None and not self._reader.complete:
+            self._fail(RunnerProtocolError("truncated_answer", phase=Phase.BODY))
+        self._unsent = None
+        self._owner.lost(self)
+
+    def pause_writing(self) -> None:
+        self._may_write = False
+
+    def resume_writing(self) -> None:
+        self._may_write = True
+        self._send_more()
+
+    def _send_more(self) -> None:
+        while self._unsent is not None and self._may_write and not self._transport.is_closing():
+            piece, rest = self._unsent[:_PIECE_BYTES], self._unsent[_PIECE_BYTES:]
+            self._unsent = rest or None
+            self._transport.write(piece)
+
+    def _answer(self, head: asyncio.Future[Outcome]) -> None:
+        if head.done():  # cancelled, and its owner has had no turn to say so
+            self.abandon()
+            return
+        self._head = None
+        reader = self._reader
+        self._deadline.lift()
+        if reader.idle_limit_s:
+            self._owner.expect_idle_limit(reader.idle_limit_s)
+        content = reader.take()
+        if reader.complete and len(content) <= SMALL_BYTES:
+            whole = WholeBody(content)
+            head.set_result(
+                UpstreamResponse(status=reader.status, headers=reader.headers, body=whole)
+            )
+            self._over(reusable=self._is_reusable())
+            return
+        body = self._body = Http1Body(self)
+        head.set_result(UpstreamResponse(status=reader.status, headers=reader.headers, body=body))
+        body.put(content, complete=reader.complete)
+
+    def _is_reusable(self) -> bool:
+        reader = self._reader
+        return (
+            reader.complete
+            and reader.keep_alive
+            and not reader.excess
+            and self._unsent is None
+            and not self._transport.is_closing()
+            # An answer that came before its request was out leaves the runner reading.
+            and not self._transport.get_write_buffer_size()
+        )
+
+    def _over(self, *, reusable: bool) -> None:
+        self._deadline.lift()
+        self._unsent = None
+        if not reusable:
+            # close() would first flush what the peer has not read, for as long as it likes.
+            self._transport.abort()
+        self._owner.free(self, reusable=reusable)
+
+    def _expired(self) -> None:
+        if self._head is not None or self._body is not None:
+            self._fail(self._deadline.failure())
+        else:
+            self._transport.abort()
+
+    def _fail(self, failure: BackendError) -> None:
+        head, body = self._head, self._body
+        self._head = self._body = None
+        if head is not None and not head.done():
+            head.set_result(failure)
+        elif body is not None:
+            body.fail(failure)
+        self._over(reusable=False)
+
+    def _lost_head(self) -> BackendError:
+        if self._reader.begun:
+            return RunnerProtocolError("truncated_answer", phase=Phase.FIRST_BYTE)
+        return ConnectionLost(reused=self.exchanges > 1, sent=True)

@@ -1,0 +1,219 @@
+"""`explain` and `logs`: what is known of the runner's containers, and what they write."""
+
+import asyncio
+import ssl
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from gateway.cli_output import as_json, loaded_settings, print_json, table
+
+if TYPE_CHECKING:  # `--help` must not wait for the web framework
+    from backends.docker_engine.candidates import Candidate
+    from backends.docker_engine.watch import ContainerWatch
+    from backends.settings import DockerSettings
+    from gateway.log_stream import Asked
+    from gateway.settings import Settings
+
+Environ = Mapping[str, str]
+
+_ANSWER_S = 30.0
+_SILENCE_S = 40.0  # more than two of the heartbeats that a gateway sends
+# Whatever a container writes must not act on this terminal.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def explain(environ: Environ, *, json: bool) -> None:
+    """Say where the runner's containers are, which take calls, and why the others do not."""
+    settings = loaded_settings(environ)
+    _quiet()
+    sys.exit(asyncio.run(_explain(settings, json=json)))
+
+
+async def _explain(settings: "Settings", *, json: bool) -> int:
+    docker = _docker(settings)
+    if docker.host_url is not None:
+        if json:
+            print_json({"ok": True, "address": docker.host_url, "why": "RUNNER_DOCKER_HOST"})
+        else:
+            click.echo(f"runner   {docker.host_url} (RUNNER_DOCKER_HOST: nothing is looked for)")
+        return 0
+    watch = await _watching(settings)
+    await watch.aclose()
+    snapshot, address = watch.snapshot, watch.address
+    why, advice = snapshot.why_none
+    ok = bool(snapshot.taken) and not snapshot.fault
+    if json:
+        print_json(
+            {
+                "ok": ok,
+                "engine": None if address is None else {"url": address.url, "why": address.why},
+                "project": docker.project,
+                "service": docker.service,
+                "problem": None if ok else {"reason": why, "advice": advice},
+                "candidates": [
+                    asdict(each) | {"taken": each.taken} for each in snapshot.candidates
+                ],
+            }
+        )
+        return 0 if ok else 1
+    click.echo(f"engine   {f'{address.url} ({address.why})' if address else 'none'}")
+    click.echo(f"service  {docker.service}, project {docker.project or '(any)'}")
+    if snapshot.candidates:
+        head = ("container", "state", "health", "address", "verdict")
+        click.echo(table(head, [_row(each) for each in snapshot.candidates]))
+    if not ok:
+        click.echo(f"no runner: {why}; {advice}", err=True)
+    return 0 if ok else 1
+
+
+def _row(each: "Candidate") -> tuple[str, ...]:
+    verdict = f"taken: {each.why}" if each.taken else f"not taken: {each.why}; {each.advice}"
+    return (each.name, each.state, each.health, each.url or "-", verdict)
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come.")
+@click.option("--request", "request_id", help="Only lines that name this request.")
+@click.option("--tail", type=click.IntRange(0, 1000), default=200, show_default=True)
+@as_json
+@click.pass_obj
+def logs(environ: Environ, *, follow: bool, request_id: str | None, tail: int, json: bool) -> None:
+    """Show the gateway's and the runner's log lines; the runner's alone without a gateway."""
+    settings = loaded_settings(environ)
+    _quiet()
+    from gateway.log_stream import Asked
+
+    asked = Asked(follow=follow, tail=tail, request_id=request_id)
+    try:
+        asyncio.run(_show(settings, asked, json=json))
+    except KeyboardInterrupt:  # how one stops following
+        return
+
+
+async def _show(settings: "Settings", asked: "Asked", *, json: bool) -> None:
+    import aiohttp
+
+    try:
+        await _print(_from_gateway(settings, asked), json=json)
+    except aiohttp.ClientConnectorError:
+        click.echo(
+            "note: no gateway answers here; these are the containers' lines alone.", err=True
+        )
+        await _print(_from_engine(settings, asked), json=json)
+    except (aiohttp.ClientError, TimeoutError):
+        raise click.ClickException("the gateway broke off") from None
+
+
+async def _print(events: AsyncGenerator[dict[str, Any], None], *, json: bool) -> None:
+    async with aclosing(events):
+        async for event in events:
+            if json:
+                click.echo(orjson.dumps(event))
+                continue
+            text = str(event.get("text", "")).translate(_CONTROL)
+            click.echo(f"{event.get('container') or event.get('source')} | {text}")
+
+
+async def _from_gateway(
+    settings: "Settings", asked: "Asked"
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The gateway that these settings describe, asked over its admin route."""
+    import aiohttp
+
+    listen = settings.listen
+    host = "127.0.0.1" if listen.host in {"0.0.0.0", "::"} else listen.host  # noqa: S104
+    scheme = "http" if listen.tls_cert is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}/gateway/v1/logs"
+    params = {"follow": str(asked.follow).lower(), "tail": str(asked.tail)}
+    if asked.request_id is not None:
+        params["request"] = asked.request_id
+    token = settings.admin_token
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=_SILENCE_S)
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        async with asyncio.timeout(_ANSWER_S):
+            answer = await session.get(
+                url, params=params, ssl=_pinned(settings), allow_redirects=False
+            )
+        async with answer:
+            if answer.status != 200:
+                raise click.ClickException(f"the gateway refuses: HTTP {answer.status}")
+            async for line in answer.content:
+                if line.startswith(b"data: "):
+                    yield orjson.loads(line.removeprefix(b"data: "))
+
+
+def _pinned(settings: "Settings") -> "ssl.SSLContext | bool":
+    """Trust the gateway's own certificate and no other: it is rarely made out to loopback."""
+    certificate = settings.listen.tls_cert
+    if certificate is None:
+        return True
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    return context
+
+
+async def _from_engine(
+    settings: "Settings", asked: "Asked"
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The containers' lines, without a gateway between."""
+    from backends.docker_engine.log_follow import follow_logs
+    from middleware.redaction import Redactor
+
+    redact = Redactor(lambda: settings.secrets)
+    watch = await _watching(settings)
+    try:
+        if not watch.snapshot.candidates:
+            why, advice = watch.snapshot.why_none
+            raise click.ClickException(f"no runner: {why}; {advice}")
+        tail = None if asked.request_id else asked.tail
+        async with aclosing(follow_logs(watch, follow=asked.follow, tail=tail)) as lines:
+            async for line in lines:
+                if asked.request_id is None or asked.request_id in line.text:
+                    text = redact(None, "", {"text": line.text})["text"]
+                    yield {
+                        "source": "runner",
+                        "ts": line.at,
+                        "text": text,
+                        "container": line.container,
+                    }
+    finally:
+        await watch.aclose()
+
+
+async def _watching(settings: "Settings") -> "ContainerWatch":
+    from backends.docker_engine.address import find_engine
+    from backends.docker_engine.candidates import Scope
+    from backends.docker_engine.watch import ContainerWatch
+
+    docker = _docker(settings)
+    watch = ContainerWatch(
+        lambda: find_engine(docker.engine),
+        Scope(service=docker.service, project=docker.project),
+        own_container=docker.engine.own_container,
+    )
+    await watch.start()
+    return watch
+
+
+def _docker(settings: "Settings") -> "DockerSettings":
+    """Also while another backend is chosen: one looks before one swaps."""
+    from gateway.backend_settings import docker_settings
+
+    return docker_settings(settings.variables)
+
+
+def _quiet() -> None:
+    """Standard output is for the report."""
+    from gateway.logs import configure_logs
+
+    configure_logs("console", "error", sys.stderr)

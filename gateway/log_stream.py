@@ -1,0 +1,153 @@
+"""The gateway's lines and the runner's as one stream of events, told apart by `source`.
+
+Both name the request that they speak of, so that a request's id finds its way through both.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import orjson
+
+from backends.contract import RunnerBackend
+from backends.runner_log import KeepsLog, LogLine
+from gateway.log_tap import LogTap, Watcher
+from middleware.redaction import Redactor
+
+TICK_S: Final = 1.0
+
+_TS = re.compile(r'"ts":"([^"]{1,40})"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEvent:
+    """One line of either log."""
+
+    source: str  # "gateway" or "runner"
+    ts: str  # RFC 3339, by the clock of whoever wrote it
+    text: str
+    container: str | None = None
+    stream: str | None = None
+    truncated: bool = False
+
+    def as_json(self) -> bytes:
+        return orjson.dumps({k: v for k, v in asdict(self).items() if v not in (None, False)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a reader wants to see."""
+
+    follow: bool
+    tail: int  # lines of each log to begin with
+    request_id: str | None  # lines that name this request alone
+
+
+class LogStream:
+    """Reads both logs.
+
+    Args:
+        current: the backend that serves now; asked again after a swap.
+        secrets: values that are masked wherever they stand, in the runner's lines too.
+    """
+
+    def __init__(
+        self,
+        tap: LogTap,
+        current: Callable[[], RunnerBackend],
+        secrets: Callable[[], frozenset[str]],
+    ) -> None:
+        self._tap = tap
+        self._current = current
+        self._redact = Redactor(secrets)
+
+    async def so_far(self, asked: Asked) -> list[LogEvent]:
+        """What was written up to now, in the order of time."""
+        found = self._own_so_far(asked)
+        backend = self._current()
+        if isinstance(backend, KeepsLog):
+            tail = None if asked.request_id else asked.tail
+            theirs: deque[LogEvent] = deque(maxlen=asked.tail)
+            async with aclosing(backend.log_lines(follow=False, tail=tail)) as lines:
+                async for line in lines:
+                    if _names(line.text, asked):
+                        theirs.append(self._of_runner(line))
+            found += theirs
+        return sorted(found, key=lambda event: event.ts)
+
+    async def to_come(self, asked: Asked) -> AsyncGenerator[LogEvent | None, None]:
+        """The last lines of each log, then events as they happen; None when a second passed
+        without one. Goes on through swaps; close the generator.
+
+        Raises:
+            TooManyWatchers: as many as may are watching already.
+        """
+        with self._tap.watching() as watcher:
+            for event in self._own_so_far(asked):
+                yield event
+            reading = asyncio.create_task(self._read_runner(watcher, asked.tail))
+            try:
+                async for item in self._arriving(watcher):
+                    if item is None or _names(item.text, asked):
+                        yield item
+            finally:
+                reading.cancel()
+                await asyncio.wait([reading])
+
+    def _own_so_far(self, asked: Asked) -> list[LogEvent]:
+        own = [_of_gateway(line) for line in self._tap.recent() if _names(line, asked)]
+        return own[len(own) - min(len(own), asked.tail) :]
+
+    async def _arriving(self, watcher: Watcher) -> AsyncGenerator[LogEvent | None, None]:
+        lost = 0
+        while True:
+            try:
+                async with asyncio.timeout(TICK_S):
+                    item = await watcher.lines.get()
+            except TimeoutError:
+                yield None
+                continue
+            if watcher.lost > lost:
+                text = (
+                    f"{watcher.lost - lost} lines were lost: they came faster than they were read"
+                )
+                yield LogEvent(source="gateway", ts="", text=text)
+                lost = watcher.lost
+            yield self._of_runner(item) if isinstance(item, LogLine) else _of_gateway(item)
+
+    async def _read_runner(self, watcher: Watcher, tail: int) -> None:
+        """Holds the runner's log up, rather than losing lines, while nobody reads."""
+        while True:
+            backend = self._current()
+            if isinstance(backend, KeepsLog):
+                async with aclosing(backend.log_lines(follow=True, tail=tail)) as lines:
+                    async for line in lines:
+                        await watcher.lines.put(line)
+            tail = 0  # of the next generation: the same containers may be behind it
+            # A swap tells nobody that it happened.
+            while self._current() is backend:  # noqa: ASYNC110
+                await asyncio.sleep(TICK_S)
+
+    def _of_runner(self, line: LogLine) -> LogEvent:
+        cleaned = self._redact(None, "", {"text": line.text})
+        return LogEvent(
+            source="runner",
+            ts=line.at,
+            text=str(cleaned["text"]),
+            container=line.container,
+            stream=line.stream,
+            truncated=line.truncated,
+        )
+
+
+def _of_gateway(line: str) -> LogEvent:
+    ts = _TS.search(line)
+    return LogEvent(source="gateway", ts=ts[1] if ts else "", text=line)
+
+
+def _names(text: str, asked: Asked) -> bool:
+    return asked.request_id is None or asked.request_id in text

@@ -1,0 +1,86 @@
+"""This process's own log lines, for whoever watches: the last ones, and those to come.
+
+Lines are taken as they were written, after redaction. Loggers never wait for a watcher: one
+that is too slow loses lines and is told how many.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from backends.runner_log import LogLine
+
+KEPT_LINES: Final = 1000
+QUEUE_LINES: Final = 512
+MAX_WATCHERS: Final = 16
+
+
+class TooManyWatchers(Exception):
+    """Every place is taken."""
+
+
+class Watcher:
+    """One subscription, of one event loop.
+
+    Attributes:
+        lines: what has come and was not looked at yet.
+        lost: how many lines found no place in `lines`.
+    """
+
+    def __init__(self) -> None:
+        self.lines: asyncio.Queue[str | LogLine] = asyncio.Queue(QUEUE_LINES)
+        self.lost = 0
+        self._loop = asyncio.get_running_loop()
+
+    def offer(self, line: str) -> None:
+        """Take a line, from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._put, line)
+        except RuntimeError:  # the loop is closed: nobody watches any more
+            return
+
+    def _put(self, line: str) -> None:
+        try:
+            self.lines.put_nowait(line)
+        except asyncio.QueueFull:
+            self.lost += 1
+
+
+class LogTap:
+    """Where log lines pass by on their way out."""
+
+    def __init__(self) -> None:
+        self._recent: deque[str] = deque(maxlen=KEPT_LINES)
+        self._watchers: tuple[Watcher, ...] = ()
+
+    def publish(self, line: str) -> None:
+        """One line, as JSON. Cheap while nobody watches."""
+        self._recent.append(line)
+        for watcher in self._watchers:
+            watcher.offer(line)
+
+    def recent(self) -> list[str]:
+        """The last lines, oldest first."""
+        return list(self._recent)
+
+    @contextmanager
+    def watching(self) -> Iterator[Watcher]:
+        """Every line from now on, for as long as the block runs.
+
+        Raises:
+            TooManyWatchers: there are sixteen already.
+        """
+        if len(self._watchers) >= MAX_WATCHERS:
+            raise TooManyWatchers
+        watcher = Watcher()
+        self._watchers = (*self._watchers, watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers = tuple(each for each in self._watchers if each is not watcher)
+
+
+TAP: Final = LogTap()
+"""One for the process, as its log is."""

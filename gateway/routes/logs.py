@@ -1,0 +1,88 @@
+"""The logs as server-sent events, for operators: the gateway's own lines and the runner's."""
+
+import asyncio
+import re
+import time
+from contextlib import aclosing
+from typing import Final
+
+from aiohttp import web
+
+from gateway.keys import LIVE, STATE
+from gateway.log_stream import Asked, LogEvent, LogStream
+from gateway.log_tap import TAP, TooManyWatchers
+from middleware.errors import InvalidRequest, RateLimited
+
+WRITE_S: Final = 15.0
+HEARTBEAT_S: Final = 15.0
+MAX_TAIL: Final = 1000
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+_FOLLOW: Final = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+
+async def logs(request: web.Request) -> web.StreamResponse:
+    """`?follow=false` ends with what was written so far; `tail` lines of each log to begin
+    with; `request` for the lines that name one request.
+
+    Ends when the gateway stops. A reader that takes nothing for 15 s is cut off.
+
+    Raises:
+        InvalidRequest: a parameter is malformed.
+        RateLimited: too many are reading already.
+    """
+    asked = _asked(request)
+    live, state = request.app[LIVE], request.app[STATE]
+    stream = LogStream(TAP, lambda: live.slot.current.backend, lambda: live.settings.secrets)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    if not asked.follow:
+        found = await stream.so_far(asked)
+        await response.prepare(request)
+        for line in found:
+            await _write(response, _spelled(line))
+        return response
+    async with aclosing(stream.to_come(asked)) as events:
+        try:
+            first = await anext(events)
+        except TooManyWatchers:
+            raise RateLimited(5, "too_many_log_readers") from None
+        await response.prepare(request)
+        await _write(response, b": following\n\n" if first is None else _spelled(first))
+        spoke = time.monotonic()
+        async for event in events:
+            if state.stopping:
+                break
+            if event is None and time.monotonic() - spoke < HEARTBEAT_S:
+                continue
+            await _write(response, b": alive\n\n" if event is None else _spelled(event))
+            spoke = time.monotonic()
+    return response
+
+
+async def _write(response: web.StreamResponse, event: bytes) -> None:
+    try:
+        async with asyncio.timeout(WRITE_S):
+            await response.write(event)
+    except TimeoutError:
+        raise ConnectionResetError("the reader takes nothing") from None
+
+
+def _spelled(event: LogEvent) -> bytes:
+    """One event of the stream; JSON has no line breaks of its own (HTML, section 9.2.6)."""
+    return b"data: " + event.as_json() + b"\n\n"
+
+
+def _asked(request: web.Request) -> Asked:
+    follow = _FOLLOW.get(request.query.get("follow", "").lower())
+    if follow is None:
+        raise InvalidRequest("not_a_boolean", field="follow")
+    tail = request.query.get("tail", "200")
+    if re.fullmatch(r"[0-9]{1,4}", tail) is None or int(tail) > MAX_TAIL:
+        raise InvalidRequest("not_a_line_count", field="tail")
+    request_id = request.query.get("request")
+    if request_id is not None and _REQUEST_ID.fullmatch(request_id) is None:
+        raise InvalidRequest("not_a_request_id", field="request")
+    return Asked(follow=follow, tail=int(tail), request_id=request_id)
