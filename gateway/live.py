@@ -10,6 +10,7 @@ from middleware.backend_tag import ServedBy
 from middleware.body_limit import BodyLimit
 from middleware.caller import DevAuth, ProxyAuth
 from middleware.cors import Cors
+from middleware.isolation import Isolation
 from middleware.load_shed import LoadShed
 from middleware.service_auth import ServiceAuth
 
@@ -21,6 +22,7 @@ class Policies:
     body_limit: BodyLimit
     load_shed: LoadShed
     cors: Cors
+    isolation: Isolation
     auth: DevAuth | ProxyAuth
     admin: AdminAuth
     service_auth: ServiceAuth
@@ -32,6 +34,9 @@ def policies_of(settings: Settings) -> Policies:
         body_limit=BodyLimit(max_bytes=settings.max_body_bytes, idle_s=settings.listen.body_idle_s),
         load_shed=LoadShed(limit=settings.max_in_flight),
         cors=Cors(allowed_origins=settings.allowed_origins),
+        isolation=Isolation(
+            sandbox=settings.ui_sandbox, frame_ancestors=settings.ui_frame_ancestors
+        ),
         auth=settings.auth,
         admin=AdminAuth(token=settings.admin_token, loopback_listener=settings.listen.is_loopback),
         service_auth=ServiceAuth(

@@ -17,6 +17,7 @@ from middleware.caller import DevAuth, ProxyAuth, caller
 from middleware.connection_close import connection_close
 from middleware.cors import cors, stamp_cors
 from middleware.guard import Guard, guarded, stamped
+from middleware.isolation import stamp_isolation
 from middleware.load_shed import load_shed
 from middleware.metrics import metrics
 from middleware.problem_details import problem_details
@@ -39,6 +40,8 @@ def install(app: web.Application, access_of: AccessOf, sink: Sink) -> None:
             stamp_backend(lambda: app[LIVE].served_by),
             stamp_caching,
             stamp_cors(lambda: app[LIVE].policies.cors),
+            # After cors: an origin that is let in by name stays named.
+            stamp_isolation(lambda: app[LIVE].policies.isolation),
             note_status,
             _say_nothing_of_ourselves,
         )

@@ -6,12 +6,12 @@ whoever opens the page's address in a tab opens it without that frame. So the an
 same itself, and is obeyed wherever it is opened.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
 
+from middleware.guard import Stamp
 from middleware.source import Source
 
 _POLICY: Final = "Content-Security-Policy"
@@ -41,10 +41,12 @@ class Isolation:
         return "; ".join(said)
 
 
-def stamp_isolation(
-    source: Source[Isolation], *, is_extension_file: Callable[[web.Request], bool]
-) -> Callable[[web.BaseRequest, web.StreamResponse], Awaitable[None]]:
-    """The on_response_prepare signal that isolates the files of extensions' pages.
+EXTENSION_FILE = web.RequestKey("extension_file", bool)
+"""Set by whoever answers with a file of an extension's page."""
+
+
+def stamp_isolation(source: Source[Isolation]) -> Stamp:
+    """The stamp that isolates the files of extensions' pages.
 
     The policy is one more field beside whatever the runner sent, and all of them count: it
     can only take away (CSP Level 3, section "Multiple policies"). Every file carries it, not
@@ -54,9 +56,8 @@ def stamp_isolation(
     sandbox they say that strangers may read them; they are the same for everybody.
     """
 
-    async def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
-        # What the parser refused never was a web.Request, and has no route.
-        if not isinstance(request, web.Request) or not is_extension_file(request):
+    def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        if EXTENSION_FILE not in request:
             return
         isolation = source()
         if isolation.policy:

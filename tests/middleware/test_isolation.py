@@ -4,12 +4,18 @@ import pytest
 from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpClient
 
-from middleware.isolation import Isolation, stamp_isolation
+from middleware.guard import stamped
+from middleware.isolation import EXTENSION_FILE, Isolation, stamp_isolation
 
 SANDBOX = "sandbox allow-scripts allow-forms allow-popups"
 
 
-async def _page(_request: web.Request) -> web.Response:
+async def _page(request: web.Request) -> web.Response:
+    request[EXTENSION_FILE] = True
+    return await _elsewhere(request)
+
+
+async def _elsewhere(_request: web.Request) -> web.Response:
     return web.Response(
         text="<svg/>",
         content_type="image/svg+xml",
@@ -18,25 +24,25 @@ async def _page(_request: web.Request) -> web.Response:
 
 
 async def _streamed(request: web.Request) -> web.StreamResponse:
+    request[EXTENSION_FILE] = True
     response = web.StreamResponse()
     await response.prepare(request)
     await response.write_eof()
     return response
 
 
-async def _readable_by_one(_request: web.Request) -> web.Response:
+async def _readable_by_one(request: web.Request) -> web.Response:
+    request[EXTENSION_FILE] = True
     return web.Response(headers={"Access-Control-Allow-Origin": "https://app.example"})
 
 
 def _app(isolation: Isolation) -> web.Application:
     app = web.Application()
-    app.on_response_prepare.append(
-        stamp_isolation(lambda: isolation, is_extension_file=lambda r: r.path.startswith("/ui/"))
-    )
+    app.on_response_prepare.append(stamped(stamp_isolation(lambda: isolation)))
     app.router.add_get("/ui/page", _page)
     app.router.add_get("/ui/streamed", _streamed)
     app.router.add_get("/ui/readable", _readable_by_one)
-    app.router.add_get("/elsewhere", _page)
+    app.router.add_get("/elsewhere", _elsewhere)
     return app
 
 

@@ -11,6 +11,7 @@ _MADE_LATER: Final = {
     ".git",
     ".gateway",
     ".hypothesis",
+    ".next",
     ".venv",
     "__pycache__",
     "build",
