@@ -1,0 +1,100 @@
+"""One burst of load: wrk asks the same thing over and over, on a core of its own."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.workloads import Exchange
+
+_GRACE_S: Final = 30.0
+
+# wrk sends one prepared request as long as the script defines no request().
+_REPORT: Final = """
+done = function(summary, latency, _)
+  local e = summary.errors
+  io.write(string.format(
+    '\\n{"requests":%d,"bytes":%d,"seconds":%f,"errors":%d,"p50_ms":%f,"p99_ms":%f}\\n',
+    summary.requests, summary.bytes, summary.duration / 1e6,
+    e.connect + e.read + e.write + e.status + e.timeout,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
+"""
+
+
+class LoadFailed(Exception):
+    """The burst says nothing about the server: not every answer was the right one."""
+
+
+@dataclass(frozen=True)
+class Burst:
+    """What wrk counted."""
+
+    requests: int
+    bytes: int
+    seconds: float
+    errors: int  # refused, broken or late connections, and answers of 400 and above
+    p50_ms: float
+    p99_ms: float
+
+
+def write_script(exchange: Exchange, path: Path) -> None:
+    """Put one request into the form that wrk reads."""
+    lines = [f"wrk.method = {_lua(exchange.method)}"]
+    if exchange.body:
+        lines.append(f"wrk.body = {_lua(exchange.body.decode())}")
+    lines += [f"wrk.headers[ {_lua(name)} ] = {_lua(value)}" for name, value in exchange.headers]
+    path.write_text("\n".join(lines) + _REPORT)
+
+
+def burst(
+    wrk: Path,
+    url: str,
+    exchange: Exchange,
+    *,
+    script: Path,
+    connections: int,
+    cpu: int,
+    seconds: int,
+) -> Burst:
+    """Load `url` for so long.
+
+    Raises:
+        LoadFailed: wrk or an answer was an error, or fewer bytes came than the answers have.
+        OSError, subprocess.TimeoutExpired: wrk could not be run, or hung.
+    """
+    command = (
+        "taskset", "--cpu-list", str(cpu), str(wrk), "--threads", "1",
+        "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "10s",
+        "--script", str(script), url + exchange.target,
+    )  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=seconds + _GRACE_S
+    )
+    if done.returncode:
+        raise LoadFailed(f"wrk ended with {done.returncode}: {done.stderr.strip()[-200:]}")
+    counted = parse_report(done.stdout)
+    if counted.errors or not counted.requests:
+        raise LoadFailed(f"{counted.errors} errors in {counted.requests} answers")
+    if counted.bytes < counted.requests * len(exchange.answer):
+        raise LoadFailed("answers were shorter than the right one")
+    return counted
+
+
+def parse_report(output: str) -> Burst:
+    """Read what the script wrote after wrk's own report.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    lines = output.strip().splitlines()
+    if not lines:
+        raise ValueError("wrk wrote nothing")
+    return Burst(**json.loads(lines[-1]))
+
+
+def _lua(text: str) -> str:
+    if "]==]" in text:
+        raise ValueError("this text would end the Lua string early")
+    return f"[==[{text}]==]"
