@@ -157,7 +157,7 @@ class AnswerReader:
             self._refuse(TOO_LARGE)
         coding = self._read_framing()
         if status < 200:
-            self._skip(status, coding)
+            self._skip(status)
             return
         if coding not in _CODINGS:
             # RFC 9112 section 7: what cannot be taken off must not be passed on.
@@ -197,11 +197,9 @@ class AnswerReader:
                     self.idle_limit_s = int(announced[1])
         return coding.lower()
 
-    def _skip(self, status: int, coding: str) -> None:
+    def _skip(self, status: int) -> None:
         if status == 101:
             self._refuse("unexpected_status_101")  # nobody asked to switch protocols
-        if self._left > 0 or coding:
-            self._refuse(MALFORMED)  # RFC 9110 section 15.2: an interim answer has no content
         self._interim = True
         self._left = -1
         self._reason_bytes = 0

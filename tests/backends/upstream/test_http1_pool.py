@@ -8,6 +8,7 @@ import pytest
 
 from backends.errors import (
     RunnerOverloaded,
+    RunnerTimeout,
     RunnerUnreachable,
 )
 from backends.upstream.http1_pool import KEEPALIVE_S
@@ -66,6 +67,16 @@ async def test_many_exchanges_share_one_timer_for_each_connection(
         for _ in range(50):
             await ask(transport)
         assert armed == []
+
+
+async def test_a_timer_that_fired_early_is_set_anew(open_http1: OpenHttp1) -> None:
+    async with RawRunner(send(response(b"ok")), hang()) as runner:
+        transport = open_http1(runner.url)
+        await ask(transport, budget=Budget(connect_s=5, first_byte_s=0.05, idle_s=5))
+        async with asyncio.timeout(5):
+            with pytest.raises(RunnerTimeout):
+                await ask(transport, budget=Budget(connect_s=5, first_byte_s=0.2, idle_s=5))
+        assert runner.connections == 1
 
 
 async def test_a_place_in_line_whose_owner_left_goes_to_the_next(
