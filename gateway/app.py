@@ -11,6 +11,7 @@ from backends.factory import open_backend
 from backends.slot import Slot
 from gateway import pipeline
 from gateway.collector import GatewayCollector
+from gateway.console.setup import add_console
 from gateway.installs.factory import open_installs
 from gateway.keys import (
     IN_FLIGHT,
@@ -27,6 +28,7 @@ from gateway.live import Live
 from gateway.probe import Prober
 from gateway.receipts import Receipts
 from gateway.reload import Openers, Reloader
+from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
 from gateway.state import State
@@ -86,6 +88,8 @@ def create_app(
     access_of = mount(app, routes)
     app[SHORT_WAY] = tuple(route.path for route in routes)
     app.router.add_static("/gateway/problems", STATIC / "problems")
+    if any(route.handler is console.page for route in routes):
+        access_sink = add_console(app, access_sink)
     pipeline.install(app, access_of, access_sink)
     return app
 

@@ -1,5 +1,5 @@
-"""The whole list of what an application carries; what a request carries is listed beside
-the middleware that puts it there."""
+"""What an application carries. The console's own key lives with the console; what a request
+carries is listed beside the middleware that puts it there."""
 
 from collections.abc import Iterable
 

@@ -1,0 +1,1 @@
+"""What the console shows: measured, remembered and gathered here, sent by routes/console.py."""

@@ -1,0 +1,78 @@
+"""The installed extensions, as the console lists them: what they are, never how configured."""
+
+import asyncio
+import time
+from typing import Final
+from urllib.parse import quote_plus
+
+from aiohttp import web
+
+from gateway.installs.contract import Install, RegistryUnavailable
+from gateway.keys import LIVE, UI_TENANTS
+from gateway.ui_tenants import LIFETIME_S, PARAMETER
+from middleware.caller import DevAuth
+
+SHOWN: Final = 200
+_ASK_S: Final = 2.0
+_SIGNED_ANEW_S: Final = LIFETIME_S / 2
+
+
+class Extensions:
+    """Lists them anew when something changed, and before a preview's address expires."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self._seen: tuple[int, tuple[Install, ...]] | None = None
+        self._listed: dict[str, object] = {}
+        self._until = 0.0
+
+    async def section(self) -> dict[str, object]:
+        """All installs, at most SHOWN of them; `error` when nobody could say."""
+        live = self._app[LIVE]
+        try:
+            async with asyncio.timeout(_ASK_S):
+                installs = await live.installs.all(None)
+        except (RegistryUnavailable, TimeoutError):
+            return {"error": "registry_unavailable", "total": 0, "installs": []}
+        seen = (live.slot.current.number, installs)
+        if seen != self._seen or time.monotonic() >= self._until:
+            self._listed = {
+                "error": None,
+                "total": len(installs),
+                "installs": [self._shown(install) for install in installs[:SHOWN]],
+            }
+            self._seen, self._until = seen, time.monotonic() + _SIGNED_ANEW_S
+        return self._listed
+
+    def _shown(self, install: Install) -> dict[str, object]:
+        endpoints = install.endpoints
+        return {
+            "tenant": install.tenant_id,
+            "slug": install.extension_slug or install.registry_id,
+            "label": install.ui_label,
+            "version": install.version,
+            "content_hash": install.content_hash,
+            "install_id": install.install_id,
+            "registry_id": install.registry_id,
+            "version_id": install.version_id,
+            "providers": list(install.providers),
+            "endpoints": None
+            if endpoints is None
+            else [{"method": one.method, "path": one.path} for one in endpoints],
+            "preview": self._preview(install),
+        }
+
+    def _preview(self, install: Install) -> str | None:
+        live = self._app[LIVE]
+        try:
+            url = live.slot.current.backend.resolve_ui_url(
+                install.registry_id, install.content_hash, tenant_id=install.tenant_id
+            )
+        except ValueError:  # the registry names no bundle that could be shown
+            return None
+        if isinstance(live.settings.auth, DevAuth):
+            return url
+        signed = self._app[UI_TENANTS].sign(
+            install.tenant_id, install.registry_id, install.content_hash
+        )
+        return f"{url}&{PARAMETER}={quote_plus(signed)}"

@@ -1,0 +1,135 @@
+"""Hears of every finished request, at a price that does not show while nobody looks.
+
+What the access log hands out is put aside as it is, in queues with an end. It is counted and
+sorted when somebody asks: a gateway without an open console does no more than append.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.console.window import Window
+from middleware.access_log import ANSWERED, Sink
+
+MAX_UNCOUNTED: Final = 20_000
+MAX_LINES: Final = 2_000
+MAX_FAILURES: Final = 1_000
+MAX_SLOW: Final = 200
+SLOW_MS: Final = 1_000.0
+_AT_ONCE: Final = 200  # counted between two looks at other work: under a millisecond
+
+OWN_ROUTES: Final = frozenset(
+    {
+        "/gateway/",
+        "/gateway/static/console",
+        "/gateway/v1/console/snapshot",
+        "/gateway/v1/console/live",
+        "/gateway/v1/console/lines",
+    }
+)
+"""Left out, or an open console would mostly show itself."""
+
+_Uncounted = tuple[float, str, str | None, float, bool]
+_Kept = tuple[float, str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One finished request as it was logged."""
+
+    at: float  # seconds since the epoch
+    event: str
+    fields: dict[str, Any]
+
+    @property
+    def code(self) -> str:
+        """What went wrong: the problem's code, else the guest's own status, else why it broke."""
+        error, status = self.fields.get("error"), self.fields.get("status")
+        if error is not None:
+            return str(error)
+        if self.event == ANSWERED and "truncated" not in self.fields and status is not None:
+            return f"answered_{status}"
+        return str(self.fields.get("reason", "abandoned"))
+
+
+class Observer:
+    """The console's memory of requests.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._uncounted: deque[_Uncounted] = deque(maxlen=MAX_UNCOUNTED)
+        self._lines: deque[_Kept] = deque(maxlen=MAX_LINES)
+        self._failures: deque[_Kept] = deque(maxlen=MAX_FAILURES)
+        self._slow: deque[_Kept] = deque(maxlen=MAX_SLOW)
+        self._counting = asyncio.Lock()
+        self.window = Window(math.ceil(clock()))
+
+    def around(self, sink: Sink) -> Sink:
+        """`sink`, heard by this observer. Takes about a microsecond, never waits."""
+        clock, wall_clock = self._clock, time.time
+        uncounted, lines = self._uncounted.append, self._lines.append
+        failures, slow = self._failures.append, self._slow.append
+
+        def observe(level: str, event: str, line: dict[str, Any]) -> None:
+            sink(level, event, line)
+            route = line["route"]
+            if route in OWN_ROUTES:
+                return
+            duration_ms = line["duration_ms"]
+            # Where the log warns, the gateway or an extension is to blame.
+            is_error = level == "warning"
+            uncounted((clock(), route, line.get("extension"), duration_ms, is_error))
+            kept = (wall_clock(), event, line)
+            lines(kept)
+            if is_error or event != ANSWERED or line.get("status", 599) >= 400:
+                failures(kept)
+            if duration_ms >= SLOW_MS:
+                slow(kept)
+
+        return observe
+
+    async def count(self) -> None:
+        """Bring `window` up to the last whole second, in steps that let others work."""
+        async with self._counting:
+            now = math.floor(self._clock())
+            queue = self._uncounted
+            if len(queue) == MAX_UNCOUNTED:
+                # Older ones have been pushed out, perhaps some of the oldest second too.
+                first = math.floor(queue[0][0]) + 1
+                self.window.restart(first)
+                while queue and queue[0][0] < first:
+                    queue.popleft()
+            counted = 0
+            while queue and queue[0][0] < now:
+                ended, route, extension, duration_ms, is_error = queue.popleft()
+                self.window.count(
+                    math.floor(ended), route, extension, duration_ms, is_error=is_error
+                )
+                counted += 1
+                if counted % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            self.window.slide_to(now)
+
+    def lines(self) -> Iterator[Line]:
+        """What is remembered of the log, the newest first."""
+        return map(_line, reversed(self._lines))
+
+    def failures(self) -> Iterator[Line]:
+        """Refused, failed, broken off and abandoned requests, the newest first."""
+        return map(_line, reversed(self._failures))
+
+    def slow(self) -> Iterator[Line]:
+        """Requests that took SLOW_MS or more, the newest first."""
+        return map(_line, reversed(self._slow))
+
+
+def _line(kept: _Kept) -> Line:
+    return Line(*kept)

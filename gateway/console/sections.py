@@ -1,0 +1,119 @@
+"""Everything the console shows, as one document of independent sections.
+
+A section that has not changed is equal to what it was before: whoever sends the document
+again sends what differs. That is why it tells times, never ages.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from backends.slot import Generation
+from gateway.console.extensions import Extensions
+from gateway.console.observer import OWN_ROUTES, Line, Observer
+from gateway.console.traffic import SHOWN_LINES, failures, shown_all, slow, traffic
+from gateway.keys import IN_FLIGHT, LIVE, METRICS, PROBER, RECEIPTS, STATE
+from gateway.probe import ProbeResult
+from gateway.settings import effective
+from middleware.caller import DevAuth
+from middleware.redaction import Redactor
+
+SHOWN_RECEIPTS = 20
+
+Sections = Mapping[str, object]
+
+
+class Document:
+    """Gathers the sections of one application."""
+
+    def __init__(self, app: web.Application, observer: Observer) -> None:
+        self._app = app
+        self._observer = observer
+        self._extensions = Extensions(app)
+        self._secrets: frozenset[str] = frozenset()
+        self._redact = Redactor(lambda: self._secrets)
+        self._probe: tuple[ProbeResult | None, str | None] = (None, None)
+
+    async def sections(self) -> Sections:
+        """The document as of now."""
+        app, live = self._app, self._app[LIVE]
+        await self._observer.count()
+        extensions = await self._extensions.section()
+        # From here on nothing waits: all sections are of the same moment.
+        self._know_secrets()
+        return {
+            "backend": _generation(live.slot.current) | {"stopping": app[STATE].stopping},
+            "health": self._health(),
+            "draining": [_generation(old) for old in live.slot.draining],
+            "receipts": app[RECEIPTS].newest_first()[:SHOWN_RECEIPTS],
+            "in_flight": self._in_flight(),
+            "traffic": traffic(self._observer.window),
+            "failures": self._clean(failures(self._observer)),
+            "slow": self._clean(slow(self._observer)),
+            "lines": self._clean(shown_all(self._observer.lines())),
+            "extensions": extensions,
+            "settings": [asdict(row) for row in effective(live.settings)],
+            "auth": "dev" if isinstance(live.settings.auth, DevAuth) else "proxy",
+        }
+
+    def lines_of(self, request_id: str) -> object:
+        """The remembered lines whose request id begins like this, the newest first."""
+
+        def is_wanted(line: Line) -> bool:
+            return str(line.fields.get("request_id", "")).startswith(request_id)
+
+        self._know_secrets()
+        return self._clean(shown_all(filter(is_wanted, self._observer.lines()), SHOWN_LINES))
+
+    def _know_secrets(self) -> None:
+        # The old ones stay masked: lines of calls that ran under them are still remembered.
+        self._secrets |= self._app[LIVE].settings.secrets
+
+    def _clean(self, value: object) -> object:
+        return self._redact(None, "", {"shown": value})["shown"]
+
+    def _health(self) -> dict[str, object]:
+        last = self._app[PROBER].last
+        if last is not self._probe[0] or last is None:
+            at = None if last is None else _iso(time.time() - last.age_s)
+            self._probe = (last, at)
+        return {
+            "readiness": last.health.readiness.value if last else "unknown",
+            "detail": last.health.detail if last else "not_probed_yet",
+            "latency_ms": last.health.latency_ms if last else None,
+            "probed_at": self._probe[1],
+            "facts": dict(last.health.facts) if last else {},
+        }
+
+    def _in_flight(self) -> dict[str, object]:
+        running = {
+            route: count
+            for route, count in self._app[METRICS].in_flight.items()
+            if count and route not in OWN_ROUTES
+        }
+        live = self._app[LIVE]
+        return {
+            "total": sum(running.values()),
+            "counted": self._app[IN_FLIGHT].count,
+            "limit": live.settings.max_in_flight,
+            "routes": [
+                {"route": route, "count": running[route]}
+                for route in sorted(running, key=lambda one: (-running[one], one))
+            ],
+        }
+
+
+def _generation(generation: Generation) -> dict[str, object]:
+    return {
+        "generation": generation.number,
+        "kind": generation.identity.kind,
+        "name": generation.identity.name,
+        "in_flight": generation.in_flight,
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
