@@ -1,10 +1,12 @@
 """`/runner/ext-ui/...` and `/ext-ui/...`: an extension's UI files, streamed."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from aiohttp import web
 
 from backends.contract import AssetRequest, AssetResponse, ByteStream
+from backends.envelope_members import is_identifier
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
 from gateway.answer import Answer
@@ -17,7 +19,7 @@ from middleware.access_log import note
 from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
 from middleware.carried import carried
-from middleware.errors import TenantMismatch
+from middleware.errors import InvalidRequest, TenantMismatch
 from middleware.isolation import EXTENSION_FILE
 from middleware.request_id import request_id_of
 from middleware.service_auth import SERVICE_TOKEN
@@ -26,7 +28,21 @@ _HTML = "text/html"
 _TENANT = "tenant"
 
 
+TenantOf = Callable[[web.Request, str, str, str], str | None]
+"""Whose bundle this is, from the request, its raw query, the extension and the hash."""
+
+
 async def asset(request: web.Request) -> web.StreamResponse:
+    """What a browser asks of the gateway."""
+    return await _serve(request, _tenant)
+
+
+async def runner_asset(request: web.Request) -> web.StreamResponse:
+    """What a gateway asks of a runner: it has decided for which tenant."""
+    return await _serve(request, _told_tenant)
+
+
+async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamResponse:
     """Find out for which tenant, delegate, stream."""
     request[EXTENSION_FILE] = True
     raw_path, raw_query = split_raw(request.raw_path)
@@ -34,7 +50,9 @@ async def asset(request: web.Request) -> web.StreamResponse:
     raw_extension, _, rest = rest.partition("/")
     raw_hash, _, path = rest.partition("/")
     extension, content_hash = decoded(raw_extension), _content_hash(raw_hash)
-    tenant = _tenant(request, raw_query, extension, content_hash)
+    if not is_identifier(extension):
+        raise InvalidRequest("invalid_extension", field="path")
+    tenant = tenant_of(request, raw_query, extension, content_hash)
     note(request, tenant=tenant, extension=extension)
     with delegated(request) as generation:
         response = await generation.backend.fetch_asset(
@@ -89,6 +107,14 @@ def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: 
     if named and tenant and named != tenant:
         raise TenantMismatch
     return tenant
+
+
+def _told_tenant(request: web.Request, raw_query: str, _extension: str, _hash: str) -> str | None:
+    """The runner protocol's rule: the query's tenant, else the header's."""
+    told = dict(query_pairs(raw_query)).get(_TENANT) or request.headers.get("x-tenant-id")
+    if told and not is_identifier(told):
+        raise InvalidRequest("invalid_tenant", field=_TENANT)
+    return told or None
 
 
 def _cache_rule(response: AssetResponse) -> CacheRule:

@@ -34,7 +34,7 @@ _ASSET = "ext-ui/{extension}/{content_hash}/{path:.*}"
 
 RUNNER_ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE),
-    Route("GET", f"/{_ASSET}", assets.asset, Access.BROWSER),
+    Route("GET", f"/{_ASSET}", assets.runner_asset, Access.SERVICE),
 )
 """What a runner answers; its /healthz is its own."""
 
@@ -44,7 +44,8 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("*", "/api/ext-proxy/{extension}", execute.execute, Access.CALLER),
     Route("*", "/api/ext-proxy/{extension}/{path:.*}", execute.execute, Access.CALLER),
     Route("GET", f"/runner/{_ASSET}", assets.asset, Access.BROWSER),
-    *RUNNER_ROUTES,
+    Route("GET", f"/{_ASSET}", assets.asset, Access.BROWSER),
+    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE),
     Route("GET", "/gateway/v1/extensions/{extension}/ui-url", ui_url.ui_url, Access.CALLER),
     Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),
     Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),

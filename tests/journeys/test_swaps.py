@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
+from gateway.installs.directory import list_installs
 from tests.fakes.runner import FakeRunner
 from tests.journeys.process import GatewayProcess, gateway_process
 
@@ -184,3 +185,18 @@ async def test_a_reload_that_is_refused_says_why_and_can_be_mended(
         swapped = await gateway.event("backend_swapped")
         assert swapped["pinned_by_environment"] == ["GATEWAY_LOG_LEVEL"]
         assert (swapped["from"], swapped["to"]) == ("embedded", "knative")
+
+
+async def test_a_runner_serves_every_tenants_ui_files(tmp_path: Path, bundle_dir: Path) -> None:
+    settings = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "RUNNER_SERVICE_TOKEN": "shared-by-both-1"}
+    content_hash = list_installs(bundle_dir)[0].content_hash
+    async with (
+        gateway_process(tmp_path, "runner", "--port", "0", environ={}, env_file=settings) as runner,
+        ClientSession() as client,
+    ):
+        page = f"{runner.url}/ext-ui/any/{content_hash}/index.html"
+        for said in ({"x-tenant-id": "one"}, {"x-tenant-id": "two"}, {}):
+            async with client.get(page, headers=said) as answer:
+                assert answer.status == 200
+        async with client.get(f"{page}?tenant=three") as answer:
+            assert answer.status == 200

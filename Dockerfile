@@ -1,0 +1,33 @@
+# One image for both programs: the gateway (no arguments) and the runner (`runner ...`).
+# Another base needs only Python 3.11 or newer, with its venv module, called python3.
+ARG BASE_IMAGE=python:3.13-slim
+
+FROM ${BASE_IMAGE} AS build
+RUN python3 -m venv /opt/gateway
+WORKDIR /src
+# What rarely changes first: an edited source file does not download the dependencies again.
+COPY pyproject.toml constraints.txt ./
+RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > requirements.txt \
+ && /opt/gateway/bin/pip install --disable-pip-version-check --no-cache-dir -c constraints.txt -r requirements.txt
+COPY . .
+RUN /opt/gateway/bin/pip install --disable-pip-version-check --no-cache-dir --no-deps . \
+ && /opt/gateway/bin/pip uninstall --yes --quiet pip
+
+FROM ${BASE_IMAGE}
+COPY --from=build /opt/gateway /opt/gateway
+# A volume that is empty when mounted here takes over the folder's owner.
+RUN mkdir -p /data/bundles && chown -R 10001:10001 /data
+ENV PATH=/opt/gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    RUNNER_BUNDLE_DIR=/data/bundles \
+    HEALTHCHECK_PORT=8787
+WORKDIR /data
+USER 10001:10001
+VOLUME /data/bundles
+EXPOSE 8787 8080
+# Alive, not ready: a gateway whose runner is away must not be restarted for it.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+  CMD ["python3", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['HEALTHCHECK_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+# Exec form: the program is PID 1 itself, so SIGTERM, SIGINT and SIGHUP reach it.
+ENTRYPOINT ["python3", "-m", "gateway"]
