@@ -109,6 +109,7 @@ class ExecuteResult:
     headers: Pairs = ()
     body: bytes | None = field(default=None, repr=False)
     error: str | None = None  # a class such as "execute_failed"; never the runner's detail
+    queued_ms: float | None = None  # how long it waited for its turn or a start; None: it did not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +146,7 @@ class AssetResponse:
     status: int
     headers: Pairs = ()  # names in lower case, already through the header policy
     body: bytes | ByteStream = field(default=b"", repr=False)
+    queued_ms: float | None = None  # as in ExecuteResult
 
 
 class Readiness(Enum):
@@ -169,6 +171,9 @@ class BackendStats:
     connections_in_use: int = 0
     connections_idle: int = 0
     retries: int = 0  # requests that were sent a second time
+    cold_starts: int = 0  # calls that waited for a runner to start
+    cold_start_p50_s: float | None = None  # how long the last of them waited
+    cold_start_p95_s: float | None = None
 
 
 class RunnerBackend(Protocol):

@@ -1,8 +1,11 @@
 """A runner behind an ingress that many services share: told apart by Host, guarded by a token."""
 
 from collections.abc import Mapping
+from typing import Final, Protocol
+from urllib.parse import urlsplit
 
-from backends.bearer_token import BearerToken
+import structlog
+
 from backends.contract import (
     AssetRequest,
     AssetResponse,
@@ -12,31 +15,54 @@ from backends.contract import (
     BackendStats,
     ExecuteRequest,
     ExecuteResult,
-    Pairs,
     RunnerBackend,
 )
+from backends.knative_path.cluster import Cluster, import_client
+from backends.knative_path.cold_figures import ColdFigures
+from backends.knative_path.cold_start import ColdStart
+from backends.knative_path.door import Door
+from backends.knative_path.path import KnativePath
+from backends.knative_path.serving import ServingReader
+from backends.knative_path.tls import client_context
+from backends.knative_path.token import ServiceToken
 from backends.settings import KnativeSettings
 from backends.ui_url import build_ui_url
 from backends.upstream.address import RunnerAddress
+from backends.upstream.open import open_transport
 from backends.upstream.runner_client import RunnerClient
-from backends.upstream.session import SessionTransport
+from backends.upstream.transport import Transport
+
+_PROBE_PATH: Final = "/healthz"
+_log = structlog.get_logger("backends.knative")
+
+
+class Reach(Protocol):
+    """The way to a runner: a RunnerClient, or a KnativePath in front of one."""
+
+    async def execute(self, request: ExecuteRequest) -> ExecuteResult: ...
+    async def fetch_asset(self, request: AssetRequest) -> AssetResponse: ...
+    async def health(self) -> BackendHealth: ...
+    def stats(self) -> BackendStats: ...
+    def facts(self) -> dict[str, object]: ...
+    async def aclose(self) -> None: ...
 
 
 class KnativeBackend:
     """The runner protocol through an ingress."""
 
     def __init__(
-        self, client: RunnerClient, settings: KnativeSettings, address: RunnerAddress
+        self, reach: Reach, settings: KnativeSettings, address: RunnerAddress, *, host: str | None
     ) -> None:
-        self._client = client
+        self._reach = reach
         self._settings = settings
+        self._host = host
         self.identity = BackendIdentity(kind=BackendKind.KNATIVE, name=address.origin)
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
-        return await self._client.execute(request)
+        return await self._reach.execute(request)
 
     async def fetch_asset(self, request: AssetRequest, /) -> AssetResponse:
-        return await self._client.fetch_asset(request)
+        return await self._reach.fetch_asset(request)
 
     def resolve_ui_url(
         self,
@@ -51,54 +77,124 @@ class KnativeBackend:
         )
 
     async def health(self) -> BackendHealth:
-        return await self._client.health()
+        return await self._reach.health()
 
     async def metadata(self) -> Mapping[str, object]:
         return {
             "kind": self.identity.kind,
-            "host": self._settings.host,
+            "host": self._host,
             "token": "file" if self._settings.token_file else "none",
-            **self._client.facts(),
+            **self._reach.facts(),
         }
 
     def stats(self) -> BackendStats:
-        return self._client.stats()
+        return self._reach.stats()
 
     async def warm(self, content_hash: str, /) -> None:
         """Nothing: the runner protocol cannot warm a bundle without its tenant."""
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._reach.aclose()
 
 
 async def open_knative(settings: KnativeSettings) -> KnativeBackend:
-    """A backend with an empty pool of its own; nothing is dialled yet.
+    """A backend with an empty pool of its own; the runner is not dialled yet.
 
     Raises:
-        ValueError: the base URL is no base URL of a runner, or the host is no host.
+        ValueError: the base URL is no base URL of a runner, the host is no host, or a TLS file
+            is not usable.
+        OSError: the Serving API cannot be read, and no host was given to do without it.
     """
     address = RunnerAddress.parse(settings.base_url)
-    # A Host goes through the same check as the base URL: it becomes a header field.
-    host = settings.host
-    virtual = RunnerAddress.parse(f"{address.scheme}://{host}") if host else None
-    if virtual is not None and virtual.base_path:
-        raise ValueError("the runner's host must be host[:port]")
-    token = BearerToken(settings.token_file) if settings.token_file else None
-
-    def credentials() -> Pairs:
-        fields: Pairs = (("host", virtual.authority),) if virtual else ()
-        if token:
-            fields += (("authorization", f"Bearer {token.read()}"),)
-        return fields
-
-    client = RunnerClient(
-        SessionTransport(address, server_hostname=virtual.hostname if virtual else None),
-        address,
-        public_base=settings.public_base,
-        timeouts=settings.timeouts,
-        credentials=credentials,
+    tls = client_context(settings.tls)
+    given = _virtual(address, settings.host)
+    serving = await _open_serving(settings)
+    try:
+        virtual = given or _virtual(address, _told_host(serving))
+        if settings.serving is not None and virtual is None:
+            raise OSError("the Knative service has no address yet")  # noqa: TRY301
+    except BaseException:
+        if serving is not None:
+            await serving.aclose()
+        raise
+    transport = open_transport(
+        address, server_hostname=virtual.hostname if virtual else None, tls=tls
     )
-    return KnativeBackend(client, settings, address)
+    host = virtual.authority if virtual else None
+    reach = _reach(settings, address, transport, serving, host)
+    return KnativeBackend(reach, settings, address, host=settings.host or host)
+
+
+def _reach(
+    settings: KnativeSettings,
+    address: RunnerAddress,
+    transport: Transport,
+    serving: ServingReader | None,
+    host: str | None,
+) -> Reach:
+    token = (
+        ServiceToken(settings.token_file, audience=settings.token_audience)
+        if settings.token_file
+        else None
+    )
+
+    def client(through: Transport) -> RunnerClient:
+        return RunnerClient(
+            through, address, public_base=settings.public_base, timeouts=settings.timeouts
+        )
+
+    if host is None and settings.cold_start_s is None:
+        return client(transport if token is None else Door(transport, host=None, token=token))
+    figures = ColdFigures()
+    cold_start = ColdStart(
+        transport,
+        budget_s=settings.cold_start_s or 0.0,
+        state=lambda: None if serving is None else serving.state,
+        figures=figures,
+    )
+    return KnativePath(
+        client(Door(cold_start, host=host, token=token)),
+        cold_start=cold_start,
+        figures=figures,
+        door=Door(transport, host=host, token=token),
+        target=address.base_path + _PROBE_PATH,
+        serving=serving,
+        quiet_probe=serving is not None or settings.cold_start_s is not None,
+    )
+
+
+def _virtual(address: RunnerAddress, host: str | None) -> RunnerAddress | None:
+    # A Host goes through the same check as the base URL: it becomes a header field.
+    if host is None:
+        return None
+    virtual = RunnerAddress.parse(f"{address.scheme}://{host}")
+    if virtual.base_path:
+        raise ValueError("the runner's host must be host[:port]")
+    return virtual
+
+
+async def _open_serving(settings: KnativeSettings) -> ServingReader | None:
+    api = settings.serving
+    if api is None:
+        return None
+    await import_client()
+    serving = ServingReader(lambda: Cluster.open(api), api.service)
+    try:
+        await serving.start()
+    except OSError as unread:
+        if settings.host is None:
+            await serving.aclose()
+            raise
+        _log.warning("serving_api_unread", error=str(unread))
+    except BaseException:
+        await serving.aclose()
+        raise
+    return serving
+
+
+def _told_host(serving: ServingReader | None) -> str | None:
+    url = serving.state.url if serving is not None else None
+    return urlsplit(url).netloc or None if url else None
 
 
 _guard: type[RunnerBackend] = KnativeBackend

@@ -10,10 +10,12 @@ from aiohttp import web
 from backends.factory import open_backend
 from backends.slot import Slot
 from gateway import pipeline
+from gateway.asset_cache.cache import AssetCache
 from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
 from gateway.installs.factory import open_installs
 from gateway.keys import (
+    ASSET_CACHE,
     IN_FLIGHT,
     LIVE,
     METRICS,
@@ -66,6 +68,14 @@ def create_app(
     app[METRICS].registry.register(GatewayCollector(app))
     app[IN_FLIGHT] = InFlight()
     app[UI_TENANTS] = UiTenants(_signing_key(settings))
+    cache = app[ASSET_CACHE] = AssetCache(
+        max_bytes=settings.asset_cache_bytes, folder=settings.asset_cache_dir
+    )
+
+    def commit(committed: Settings) -> None:
+        # In the switch itself: what was granted under the old backend no longer counts.
+        cache.reconfigure(max_bytes=committed.asset_cache_bytes, folder=committed.asset_cache_dir)
+        on_commit(committed)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         slot = Slot(await openers.backend(settings.backend))
@@ -73,7 +83,7 @@ def create_app(
         prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
         receipts = app[RECEIPTS] = Receipts()
         reloader = app[RELOADER] = Reloader(
-            live, prober, receipts, openers, load=load, on_commit=on_commit
+            live, prober, receipts, openers, load=load, on_commit=commit
         )
         warming = asyncio.create_task(warm(slot.current.backend, live.installs), name="warming")
         async with prober.running():
@@ -81,6 +91,7 @@ def create_app(
         warming.cancel()
         await asyncio.wait([warming])
         await reloader.aclose()
+        await cache.aclose()
         await live.installs.aclose()
         await slot.aclose(within_s=0)  # the server has waited for the calls already
 

@@ -1,6 +1,5 @@
 """From variables to what each backend needs to be opened."""
 
-import hashlib
 import socket
 from pathlib import Path
 from typing import assert_never
@@ -86,16 +85,21 @@ def _knative_settings(values: Variables) -> KnativeSettings:
         host=values.runner_knative_host,
         serving=_serving_api(values),
         cold_start_s=None if cold_start_ms is None else cold_start_ms / 1000,
-        tls=KnativeTls(
-            ca_file=values.runner_knative_ca_file,
-            client_cert=values.runner_knative_client_cert,
-            client_key=values.runner_knative_client_key,
-            fingerprint=_fingerprint(
-                values.runner_knative_ca_file,
-                values.runner_knative_client_cert,
-                values.runner_knative_client_key,
-            ),
-        ),
+        tls=_knative_tls(values),
+    )
+
+
+def _knative_tls(values: Variables) -> KnativeTls:
+    ca, cert, key = (
+        values.runner_knative_ca_file,
+        values.runner_knative_client_cert,
+        values.runner_knative_client_key,
+    )
+    return KnativeTls(
+        ca_file=ca.path if ca else None,
+        client_cert=cert.path if cert else None,
+        client_key=key.path if key else None,
+        fingerprint=" ".join(each.fingerprint for each in (ca, cert, key) if each),
     )
 
 
@@ -109,13 +113,6 @@ def _serving_api(values: Variables) -> ServingApi | None:
         api_host=values.kubernetes_service_host,
         api_port=values.kubernetes_service_port,
     )
-
-
-def _fingerprint(*files: Path | None) -> str:
-    """Changes with the files' contents, so that a reload sees a renewed certificate."""
-    contents = [file.read_bytes() for file in files if file is not None]
-    digests = b"".join(hashlib.sha256(content).digest() for content in contents)
-    return hashlib.sha256(digests).hexdigest() if digests else ""
 
 
 def _timeouts(values: Variables) -> Timeouts:

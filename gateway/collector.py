@@ -7,7 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from backends.contract import BackendStats
-from gateway.keys import LIVE, PROBER, RECEIPTS
+from gateway.asset_cache.cache import CacheStats
+from gateway.keys import ASSET_CACHE, LIVE, PROBER, RECEIPTS
 
 
 class GatewayCollector(Collector):
@@ -36,6 +37,7 @@ class GatewayCollector(Collector):
             len(live.slot.draining),
         )
         yield from _pool(kind, live.slot.current.backend.stats())
+        yield from _cache(self._app[ASSET_CACHE].stats())
         swaps = CounterMetricFamily("gateway_swaps", "Reloads by outcome.", labels=["outcome"])
         for outcome, count in self._app[RECEIPTS].totals.items():
             swaps.add_metric([outcome], count)
@@ -57,3 +59,34 @@ def _pool(kind: str, stats: BackendStats) -> Iterator[Metric]:
     )
     retries.add_metric([kind], stats.retries)
     yield retries
+    yield from _cold_starts(kind, stats)
+
+
+def _cold_starts(kind: str, stats: BackendStats) -> Iterator[Metric]:
+    waited = GaugeMetricFamily(
+        "gateway_cold_start_seconds",
+        "How long the last calls waited for a runner to start.",
+        labels=["backend", "quantile"],
+    )
+    for quantile, seconds in (("0.5", stats.cold_start_p50_s), ("0.95", stats.cold_start_p95_s)):
+        if seconds is not None:
+            waited.add_metric([kind, quantile], seconds)
+    yield waited
+    starts = CounterMetricFamily(
+        "gateway_cold_starts", "Calls that waited for a runner to start.", labels=["backend"]
+    )
+    starts.add_metric([kind], stats.cold_starts)
+    yield starts
+
+
+def _cache(stats: CacheStats) -> Iterator[Metric]:
+    """The cache of UI files, which outlives generations."""
+    name = "gateway_asset_cache"
+    yield CounterMetricFamily(f"{name}_hits", "UI files answered from the cache.", stats.hits)
+    yield CounterMetricFamily(f"{name}_misses", "UI files the runner was asked for.", stats.misses)
+    yield CounterMetricFamily(f"{name}_evictions", "Files pushed out of memory.", stats.evictions)
+    yield CounterMetricFamily(
+        f"{name}_rejected", "Files whose bytes were not those of their tag.", stats.rejected
+    )
+    yield GaugeMetricFamily(f"{name}_entries", "Files held in memory.", stats.entries)
+    yield GaugeMetricFamily(f"{name}_bytes", "Bytes held in memory.", stats.bytes)

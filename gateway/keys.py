@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from gateway.asset_cache.cache import AssetCache
 from gateway.live import Live
 from gateway.probe import Prober
 from gateway.receipts import Receipts
@@ -20,6 +21,7 @@ RECEIPTS = web.AppKey("receipts", Receipts)
 RELOADER = web.AppKey("reloader", Reloader)
 METRICS = web.AppKey("metrics", Metrics)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
+ASSET_CACHE = web.AppKey("asset_cache", AssetCache)
 UI_TENANTS = web.AppKey("ui_tenants", UiTenants)
 STATE = web.AppKey("state", State)
 SHORT_WAY: web.AppKey[Iterable[str]] = web.AppKey("short_way")

@@ -9,7 +9,7 @@ from gateway.setting_problems import SettingProblem
 from gateway.variables import Variables
 
 MIN_PROXY_KEY: Final = 16
-_WELL_KNOWN_KEYS = frozenset(
+WELL_KNOWN_KEYS: Final = frozenset(
     {"changeme", "change-me", "default", "local-runner-key", "password", "secret", "test", "token"}
 )
 
@@ -72,7 +72,7 @@ def _callers(values: Variables) -> Iterator[SettingProblem]:
             )
         return
     key = values.gateway_proxy_key
-    if key is None or len(key) < MIN_PROXY_KEY or key.lower() in _WELL_KNOWN_KEYS:
+    if key is None or len(key) < MIN_PROXY_KEY or key.lower() in WELL_KNOWN_KEYS:
         fault = (
             "is not set, and GATEWAY_AUTH=proxy needs it"
             if key is None

@@ -3,6 +3,7 @@
 A refusal never repeats the text: it may be a secret, or an address with a password inside.
 """
 
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
+MAX_PEM_FILE_BYTES: Final = 4 * 1024 * 1024
 
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
@@ -178,6 +180,26 @@ def _readable(path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """A file and what it held when it was looked at: another content is another value."""
+
+    path: Path
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def _file_version(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    path = _readable(Path(text))
+    with path.open("rb") as file:
+        content = file.read(MAX_PEM_FILE_BYTES)
+    return FileVersion(path, hashlib.sha256(content).hexdigest())
+
+
 def _secret_file(path: Path) -> Path:
     read_secret(_readable(path))
     return path
@@ -244,6 +266,11 @@ Token = Annotated[
 ]
 FieldValue = Annotated[str, AfterValidator(_field_value), Accepts("printable ASCII, one line")]
 ReadableFile = Annotated[Path, AfterValidator(_readable), Accepts("a file that can be read")]
+PemFile = Annotated[
+    FileVersion,
+    BeforeValidator(_file_version),
+    Accepts("a file that can be read; a reload sees that its content changed"),
+]
 SecretFile = Annotated[
     Path, AfterValidator(_secret_file), Accepts("a readable file that holds one token")
 ]

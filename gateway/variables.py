@@ -26,6 +26,7 @@ from gateway.value_forms import (
     Megabytes,
     Milliseconds,
     Origins,
+    PemFile,
     Port,
     PublicBase,
     QueueLength,
@@ -122,15 +123,15 @@ class KnativeVariables(Section):
         Field(description="How long a call may wait for a runner to start."),
     ] = None
     runner_knative_ca_file: Annotated[
-        ReadableFile | None,
+        PemFile | None,
         Otherwise("the system's authorities"),
         Field(description="Authorities that the ingress's certificate may come from, PEM."),
     ] = None
     runner_knative_client_cert: Annotated[
-        ReadableFile | None, Field(description="Certificate shown to the ingress, PEM.")
+        PemFile | None, Field(description="Certificate shown to the ingress, PEM.")
     ] = None
     runner_knative_client_key: Annotated[
-        ReadableFile | None, Field(description="Its private key, PEM.")
+        PemFile | None, Field(description="Its private key, PEM.")
     ] = None
     kubeconfig: Annotated[
         FieldValue | None,

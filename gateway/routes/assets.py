@@ -10,9 +10,10 @@ from backends.envelope_members import is_identifier
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
 from gateway.answer import Answer
-from gateway.keys import LIVE, UI_TENANTS
+from gateway.keys import ASSET_CACHE, LIVE, UI_TENANTS
 from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated
+from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
 from gateway.ui_tenants import PARAMETER
 from middleware.access_log import note
@@ -55,7 +56,7 @@ async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamRespons
     tenant = tenant_of(request, raw_query, extension, content_hash)
     note(request, tenant=tenant, extension=extension)
     with delegated(request) as generation:
-        response = await generation.backend.fetch_asset(
+        response = await request.app[ASSET_CACHE].fetch(
             AssetRequest(
                 request_id=request_id_of(request),
                 method=request.method,
@@ -71,7 +72,9 @@ async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamRespons
                 headers=client_to_asset(request.headers.items()),
                 timeout_s=request.app[LIVE].settings.timeout_s,
                 service_token=request[SERVICE_TOKEN],
-            )
+            ),
+            tenant,
+            generation.backend.fetch_asset,
         )
         request[CACHE_RULE] = _cache_rule(response)
         return await _send(request, response)
@@ -124,21 +127,22 @@ def _cache_rule(response: AssetResponse) -> CacheRule:
 
 
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:
+    headers = found.headers + server_timing(found.queued_ms)
     if isinstance(found.body, bytes):
-        return Answer(found.status, found.headers, found.body)
-    return await _stream(request, found, found.body)
+        return Answer(found.status, headers, found.body)
+    response = web.StreamResponse(status=found.status)
+    response.headers.update(headers)
+    return await _stream(request, response, found.body)
 
 
 async def _stream(
-    request: web.Request, found: AssetResponse, body: ByteStream
+    request: web.Request, response: web.StreamResponse, body: ByteStream
 ) -> web.StreamResponse:
     """Pass the body on as it comes; back-pressure is the client's own pace.
 
     An error after the first byte leaves here as it is: whoever catches it aborts the
     connection, so that a body cut short can be told from a whole one.
     """
-    response = web.StreamResponse(status=found.status)
-    response.headers.update(found.headers)
     try:
         await response.prepare(request)
         async for chunk in body:

@@ -17,6 +17,7 @@ from gateway.keys import LIVE
 from gateway.outcomes import EndpointNotDeclared, MethodNotAllowed, failure_of
 from gateway.routes.delegate import delegated
 from gateway.routes.method_override import Call, from_query, overridden
+from gateway.routes.server_timing import server_timing
 from gateway.routes.target import handler_path, query_pairs, split_raw
 from middleware.access_log import note
 from middleware.body_limit import read_body
@@ -68,7 +69,8 @@ def answer(result: ExecuteResult) -> Answer:
     """
     if result.error is not None:
         raise failure_of(result.error)
-    return Answer(result.status, guest_to_client(result.headers), result.body)
+    headers = guest_to_client(result.headers) + server_timing(result.queued_ms)
+    return Answer(result.status, headers, result.body)
 
 
 async def _body(request: web.Request) -> bytes | None:

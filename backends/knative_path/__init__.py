@@ -1,0 +1,1 @@
+"""What stands between a gateway and a runner on Knative: ingress, activator, queue-proxy."""

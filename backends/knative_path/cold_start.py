@@ -1,0 +1,270 @@
+"""Calls that meet a service scaled to zero, or one that is being replaced: wait, within a budget.
+
+A proxy that has nobody to pass a call to refuses it, or the connection itself is refused. Where
+that provably happened before a byte reached a runner, the call is sent again until the budget
+for cold starts is spent; everything else is told to the caller at once.
+"""
+
+import asyncio
+import itertools
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from backends.errors import (
+    BackendError,
+    Phase,
+    RunnerOverloaded,
+    RunnerTimeout,
+    RunnerUnreachable,
+)
+from backends.knative_path.cold_figures import ColdFigures
+from backends.knative_path.cut_off import WatchedBody
+from backends.knative_path.service import ServiceState
+from backends.knative_path.statuses import JUDGED, TEXT_BYTES, Speaker, Verdict, verdict
+from backends.upstream.bodies import WholeBody, content_length, read_whole
+from backends.upstream.transport import (
+    Transport,
+    TransportStats,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+
+COLD_AT_ONCE: Final = 8
+"""Calls sent to a service that sleeps; one would do to wake it, more share the activators."""
+
+MOST_WAITING: Final = 512
+BACK_OFF_S: Final = (0.05, 1.0)
+COOLS_AFTER_S: Final = 60.0
+"""Without an answer for so long the service may sleep; Knative's own window is as long."""
+
+_FRESH_S: Final = 5.0  # an answer that is newer beats what the API says, which lags behind
+_MARGIN: Final = 0.1  # our deadlines are so much shorter than those of the proxies
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+
+_OPEN: Final = nullcontext()
+
+_log = structlog.get_logger("backends.knative")
+
+
+@dataclass(slots=True)
+class Call:
+    """What a call and its transport tell each other. One per call, in `current_call`.
+
+    Attributes:
+        queued_s: waited before the attempt that was answered; when that one woke the service,
+            until its answer began.
+    """
+
+    extension: str
+    queued_s: float = 0.0
+
+
+current_call: ContextVar[Call | None] = ContextVar("knative_call", default=None)
+
+
+class ColdStart:
+    """A transport that waits for a runner to come up, and reads what proxies say meanwhile.
+
+    Args:
+        transport: owned.
+        budget_s: how long one call may wait for a start; 0: never, everything is told at once.
+        state: what the Serving API says; None: it is not read.
+
+    Attributes:
+        retries: attempts after the first ones.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        budget_s: float,
+        state: Callable[[], ServiceState | None],
+        figures: ColdFigures,
+    ) -> None:
+        self._transport = transport
+        self._budget_s = budget_s
+        self._state = state
+        self._figures = figures
+        self._answered_at = -math.inf
+        self._turn = asyncio.Condition()
+        self._inside = self._waiting = 0
+        self.retries = 0
+
+    @property
+    def cold(self) -> bool:
+        """The next call may have to wait for a pod."""
+        silent_s = time.monotonic() - self._answered_at
+        state = self._state()
+        if silent_s > _FRESH_S and state is not None and state.asleep is not None:
+            return state.asleep
+        return silent_s > COOLS_AFTER_S
+
+    async def exchange(self, request: UpstreamRequest, /) -> UpstreamResponse:
+        call = current_call.get() or Call("")
+        began = time.monotonic()
+        ends = min(
+            began + self._budget_s,
+            request.budget.head_by or math.inf,
+            request.budget.body_by or math.inf,
+        )
+        for attempt in itertools.count():
+            cold = self._budget_s > 0 and self.cold
+            async with self._entry(ends) if cold else _OPEN:
+                sent = time.monotonic()
+                outcome = await self._try(self._within_theirs(request, ends if cold else None))
+                if isinstance(outcome, UpstreamResponse):
+                    await self._warmed()
+            now = time.monotonic()
+            if isinstance(outcome, UpstreamResponse):
+                call.queued_s += (now if cold else sent) - began
+                if cold:
+                    self._figures.record(call.extension, now - began)
+                return _watched(outcome)
+            pause = _pause(attempt)
+            if now + pause >= ends or not _worth_waiting(outcome, request.method, cold=cold):
+                raise self._told(outcome.failure, call, cold=cold)
+            self.retries += 1
+            _log.info(
+                "call_waits_for_runner", said_by=outcome.speaker, error=outcome.failure.reason
+            )
+            await asyncio.sleep(pause)
+        raise AssertionError  # the loop above has no other end
+
+    def stats(self) -> TransportStats:
+        return self._transport.stats()
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def _try(self, request: UpstreamRequest) -> UpstreamResponse | Verdict:
+        try:
+            response = await self._transport.exchange(request)
+            if response.status not in JUDGED:
+                return response
+            text = await _beginning(response)
+        except BackendError as failure:
+            return Verdict(Speaker.UNKNOWN, failure, unprocessed=_never_sent(failure))
+        judged = verdict(response.status, response.headers, text)
+        return replace(response, body=WholeBody(text)) if judged is None else judged
+
+    @asynccontextmanager
+    async def _entry(self, ends: float) -> AsyncIterator[None]:
+        """A place among the few that are sent while nobody answers; all may go once one did."""
+        await self._enter(ends)
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            async with self._turn:
+                self._turn.notify_all()
+
+    async def _enter(self, ends: float) -> None:
+        if self._waiting >= MOST_WAITING:
+            raise RunnerOverloaded("cold_start_line_full")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(max(0.0, ends - time.monotonic())), self._turn:
+                await self._turn.wait_for(lambda: self._inside < COLD_AT_ONCE or not self.cold)
+                self._inside += 1
+        except TimeoutError:
+            raise RunnerOverloaded("cold_start_too_slow") from None
+        finally:
+            self._waiting -= 1
+
+    async def _warmed(self) -> None:
+        self._answered_at = time.monotonic()
+        if self._waiting:
+            async with self._turn:
+                self._turn.notify_all()
+
+    def _within_theirs(self, request: UpstreamRequest, cold_until: float | None) -> UpstreamRequest:
+        """The request with limits that run out before the proxies' own do.
+
+        A proxy's timer ends an answer under way as if it were complete; ours breaks it off.
+        """
+        budget, state, now = request.budget, self._state(), time.monotonic()
+        if cold_until is not None:
+            budget = replace(budget, first_byte_s=max(0.001, cold_until - now))
+        if state is not None:
+            budget = replace(
+                budget,
+                first_byte_s=_least(budget.first_byte_s, _before(state.response_start_s)),
+                idle_s=_least(budget.idle_s, _before(state.idle_s)),
+                body_by=_least(
+                    budget.body_by,
+                    None if state.timeout_s is None else now + state.timeout_s * (1 - _MARGIN),
+                ),
+            )
+        return request if budget is request.budget else replace(request, budget=budget)
+
+    def _told(self, failure: BackendError, call: Call, *, cold: bool) -> BackendError:
+        """The failure with a Retry-After that comes from what starts took so far."""
+        if cold and isinstance(failure, RunnerOverloaded | RunnerUnreachable):
+            expected = self._figures.retry_after_s(call.extension)
+            failure.retry_after_s = max(failure.retry_after_s, expected)
+        return failure
+
+
+def _never_sent(failure: BackendError) -> bool:
+    match failure:
+        case RunnerUnreachable() | RunnerTimeout():
+            return failure.phase is Phase.CONNECT
+        case _:
+            return False
+
+
+def _worth_waiting(outcome: Verdict, method: str, *, cold: bool) -> bool:
+    failure = outcome.failure
+    if failure.phase is Phase.ADMIT or failure.phase is Phase.TOTAL:
+        return False  # this program's own bounds
+    if isinstance(failure, RunnerOverloaded) and not cold:
+        return False  # a full queue in front of a running pod grows by waiting at it
+    if outcome.unprocessed:
+        return True
+    lost = failure.reason in ("proxy_lost_runner", "ingress_lost_runner")
+    return lost and method in _SAFE_METHODS
+
+
+async def _beginning(response: UpstreamResponse) -> bytes:
+    length = content_length(response.headers)
+    if length is not None and length > TEXT_BYTES:
+        await response.body.aclose()
+        return b""
+    try:
+        return await read_whole(response.body, max_bytes=TEXT_BYTES)
+    except BackendError:
+        return b""  # too long, or broken off: no text of a proxy's
+
+
+def _watched(response: UpstreamResponse) -> UpstreamResponse:
+    if response.status not in (200, 206) or content_length(response.headers) is not None:
+        return response
+    return replace(response, body=WatchedBody(response.body))
+
+
+def _before(theirs_s: float | None) -> float | None:
+    return None if theirs_s is None else theirs_s * (1 - _MARGIN)
+
+
+def _least(ours: float | None, theirs: float | None) -> float | None:
+    if ours is None or theirs is None:
+        return theirs if ours is None else ours
+    return min(ours, theirs)
+
+
+def _pause(attempt: int) -> float:
+    """Full jitter: calls that were refused together do not come back together."""
+    first, most = BACK_OFF_S
+    return random.uniform(0, min(first * 2 ** min(attempt, 10), most))  # noqa: S311 - no secret
+
+
+_guard: type[Transport] = ColdStart

@@ -1,0 +1,1 @@
+"""Answers for UI files that were fetched, verified and allowed before, without the runner."""

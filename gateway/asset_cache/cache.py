@@ -1,0 +1,240 @@
+"""UI files answered without the runner, by the runner's leave.
+
+A bundle's address names its content, so a file that was fetched once need not be fetched
+again. Three rules keep that honest:
+
+* Only bytes whose SHA-256 is the one in the runner's entity tag are kept.
+* A file is given only to a caller whom a runner answered for it a short while ago; everyone
+  else's question goes to the runner first, with the tag instead of the bytes.
+* Concurrent questions for one file are one question, and whoever asked it may leave.
+
+It outlives generations. A reload has the new runner decide about every caller again; the
+bytes stay.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backends.contract import AssetRequest, AssetResponse
+from gateway.asset_cache.admission import Claim, Question, asking_for_bytes, asking_whether
+from gateway.asset_cache.answer import Asked
+from gateway.asset_cache.bodies import sliced
+from gateway.asset_cache.call import BackendFetch, Call
+from gateway.asset_cache.entry import CachedAnswer, Entry, Key
+from gateway.asset_cache.fills import Fills
+from gateway.asset_cache.flight import Flight, Outcome
+from gateway.asset_cache.grants import Caller
+from gateway.asset_cache.kept import KeptFiles
+
+_Topic = tuple[Key, Caller | None]
+"""What a flight is about: a file, or one caller's right to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStats:
+    """Counts since the start, and what is held now."""
+
+    hits: int
+    misses: int  # the runner was asked, if only for its leave
+    entries: int
+    bytes: int  # in memory, compressed forms included
+    evictions: int
+    rejected: int  # answers whose bytes were not the ones that their tag names
+
+
+class AssetCache:
+    """In front of every generation's `fetch_asset`.
+
+    Args:
+        max_bytes: the most that is held in memory; 0 turns the cache off.
+        folder: where files are kept besides, up to eight times as much; None for memory only.
+        clock: monotonic seconds, for what expires.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kept = KeptFiles(max_bytes=max_bytes, folder=folder, clock=clock)
+        self._fills = Fills()
+        self._flights: dict[_Topic, Flight] = {}
+        self._misses = 0
+
+    def reconfigure(self, *, max_bytes: int, folder: Path | None) -> None:
+        """Take other bounds, and let the runner of today decide about everyone anew."""
+        self._kept.reconfigure(max_bytes=max_bytes, folder=folder)
+
+    def stats(self) -> CacheStats:
+        """For metrics; waits for nothing."""
+        memory = self._kept.memory
+        return CacheStats(
+            hits=self._kept.hits,
+            misses=self._misses,
+            entries=len(memory),
+            bytes=memory.used_bytes,
+            evictions=memory.evictions,
+            rejected=self._kept.rejected,
+        )
+
+    async def settled(self) -> None:
+        """Return when all that goes on behind the answers so far is done."""
+        await self._fills.settled()
+        await self._kept.settled()
+
+    async def aclose(self) -> None:
+        """Stop what goes on behind the answers; bodies that are still coming in break off."""
+        await self._fills.aclose()
+        await self._kept.aclose()
+
+    def hit(
+        self,
+        extension_id: str,
+        content_hash: str,
+        path: str,
+        tenant_id: str | None,
+        if_none_match: str | None = None,
+        range: str | None = None,
+        accept_encoding: str | None = None,
+        *,
+        if_range: str | None = None,
+    ) -> CachedAnswer | None:
+        """The answer, if it is here and this caller may have it; without waiting.
+
+        For a HEAD leave `range` out, and drop the body. A request with If-Match or
+        If-Unmodified-Since, or with If-Modified-Since alone, belongs to `fetch`.
+
+        Args:
+            content_hash: in lower case.
+            path: as the client wrote it; only the usual spelling hits, `fetch` knows them all.
+        """
+        return self._kept.hit(
+            (content_hash, path),
+            (extension_id, tenant_id),
+            Asked(if_none_match, range, if_range, accept_encoding),
+        )
+
+    async def fetch(
+        self, request: AssetRequest, tenant_key: str | None, backend_fetch: BackendFetch
+    ) -> AssetResponse:
+        """Answer as `RunnerBackend.fetch_asset` does, from here when that is allowed.
+
+        Args:
+            tenant_key: for whom; the runner's leave counts for this tenant alone.
+            backend_fetch: asks the runner of the generation that the request has leased.
+
+        Raises:
+            BackendError: what `backend_fetch` raises.
+        """
+        question = Question.of(request) if self._kept.memory.max_bytes else None
+        if question is None:
+            return await backend_fetch(request)
+        call = Call.begin(request, question, tenant_key, self._kept.epoch, backend_fetch)
+        answer = self._look(call)
+        if answer is not None:
+            return answer
+        self._misses += 1
+        return await self._miss(call)
+
+    async def _miss(self, call: Call) -> AssetResponse:
+        while True:
+            entry = await self._kept.find(call.question.key)
+            if entry is None and not call.question.wants_all:
+                return await self._relay(call)
+            topic = (call.question.key, None if entry is None else call.caller)
+            flight = self._flights.get(topic)
+            if flight is None:
+                return await self._lead(call, self._open(topic), entry)
+            outcome = await flight.outcome(within_s=call.patience_s)
+            if outcome is Outcome.NOT_KEPT:
+                return await call.ask()
+            answer = self._look(call)
+            if answer is not None:
+                return answer
+
+    async def _lead(self, call: Call, flight: Flight, entry: Entry | None) -> AssetResponse:
+        """Ask the runner, also for everyone who waits for this flight."""
+        try:
+            if entry is not None:
+                return await self._revalidate(call, flight, entry)
+            response = await call.ask(asking_for_bytes(call.request))
+            return self._take_in(call, flight, response)
+        except asyncio.CancelledError:
+            flight.settle(Outcome.ABANDONED)
+            raise
+        except BaseException:
+            flight.settle(Outcome.NOT_KEPT)
+            raise
+
+    async def _relay(self, call: Call) -> AssetResponse:
+        """Pass on what is no question for all bytes; the answer may bring them nevertheless."""
+        if not call.question.may_bring_all:
+            return await call.ask()
+        response = await call.ask(asking_for_bytes(call.request))
+        topic = (call.question.key, None)
+        if topic in self._flights:
+            return response
+        return self._take_in(call, self._open(topic), response)
+
+    async def _revalidate(self, call: Call, flight: Flight, entry: Entry) -> AssetResponse:
+        """Is it still this file, and may this caller see it? Then answer from here."""
+        question = call.question
+        response = await call.ask(
+            asking_whether(call.request, entry.etag), method="GET" if question.wants_all else "HEAD"
+        )
+        told = dict(response.headers).get("etag")
+        if response.status == 304:
+            same = told is None or told.removeprefix("W/") == entry.etag
+        else:
+            same = response.status == 200 and not question.wants_all and told == entry.etag
+        if not same and question.wants_all and response.status != 304:
+            return self._take_in(call, flight, response)
+        if not isinstance(response.body, bytes):
+            await response.body.aclose()
+        if not same:
+            self._kept.memory.forget(question.key)
+            flight.settle(Outcome.NOT_KEPT)
+            return await call.ask()
+        self._kept.allow(question.key, call.caller, entry, at=self._kept.now(), epoch=call.epoch)
+        flight.settle(Outcome.KEPT)
+        answer = self._kept.answer(question.key, entry, question.asked)
+        return _response(answer, head=question.head)
+
+    def _take_in(self, call: Call, flight: Flight, response: AssetResponse) -> AssetResponse:
+        """Pass an answer on, and keep its bytes on the way if they may be kept."""
+        claim = Claim.of(response, largest=self._kept.memory.largest_bytes)
+        if claim is None:
+            flight.settle(Outcome.NOT_KEPT)
+            return response
+        key, answered_at = call.question.key, self._kept.now()
+
+        def keep(content: bytes, sha256: str) -> bool:
+            entry = self._kept.keep(key, claim, content, sha256)
+            if entry is not None:
+                self._kept.allow(key, call.caller, entry, at=answered_at, epoch=call.epoch)
+            return entry is not None
+
+        body = self._fills.begin(response, claim, flight, keep)
+        return replace(response, headers=claim.headers_of(response), body=body)
+
+    def _look(self, call: Call) -> AssetResponse | None:
+        question = call.question
+        answer = self._kept.hit(question.key, call.caller, question.asked)
+        return None if answer is None else _response(answer, head=question.head)
+
+    def _open(self, topic: _Topic) -> Flight:
+        def close() -> None:
+            del self._flights[topic]
+
+        flight = self._flights[topic] = Flight(on_settled=close)
+        return flight
+
+
+def _response(answer: CachedAnswer, *, head: bool) -> AssetResponse:
+    body = b"" if head else sliced(answer.body)
+    return AssetResponse(status=answer.status, headers=answer.headers, body=body)

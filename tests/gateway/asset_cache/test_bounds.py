@@ -1,0 +1,105 @@
+"""Nothing in the cache grows without end."""
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.asset_cache.entry import OVERHEAD_BYTES, Entry
+from gateway.asset_cache.grants import Grants
+from gateway.asset_cache.memory import LARGEST_FILE_BYTES, Memory
+from tests.fakes.runner import UiFile
+from tests.gateway.asset_cache.rig import MIB, Clock, Rig
+
+KEY = ("sha256:aa", "a.js")
+CALLER = ("ext-1", "tenant-1")
+
+
+def entry(size: int) -> Entry:
+    body = b"x" * size
+    return Entry(hashlib.sha256(body).hexdigest(), body, (("content-type", "text/css"),))
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "get", "grow", "forget"]),
+        st.integers(0, 12),
+        st.integers(0, 60_000),
+    )
+)
+
+
+@given(steps)
+def test_memory_is_never_more_than_its_bound(steps: list[tuple[str, int, int]]) -> None:
+    memory = Memory(150_000)
+    held: dict[int, Entry] = {}
+    for step, number, size in steps:
+        key = ("sha256:aa", f"{number}.js")
+        match step:
+            case "put":
+                held[number] = entry(size)
+                memory.put(key, held[number])
+            case "get":
+                memory.get(key)
+            case "grow" if number in held:
+                held[number].add_variant("gzip", b"y" * (size // 2))
+                memory.recount(key, held[number])
+            case "forget":
+                memory.forget(key)
+        keys = [("sha256:aa", f"{each}.js") for each in range(13)]
+        there = [found for each in keys if (found := memory.get(each)) is not None]
+        assert memory.used_bytes == sum(each.cost for each in there) <= 150_000
+        assert len(memory) == len(there)
+
+
+def test_the_longest_unused_goes_first() -> None:
+    memory = Memory(3 * (1000 + OVERHEAD_BYTES))
+    for name in ("a", "b", "c"):
+        memory.put(("h", name), entry(1000))
+    memory.get(("h", "a"))
+    memory.put(("h", "d"), entry(1000))
+    assert memory.get(("h", "b")) is None
+    assert memory.get(("h", "a")) is not None
+    assert memory.evictions == 1
+
+
+def test_the_largest_file_is_eight_mebibytes_or_a_quarter() -> None:
+    assert Memory(128 * MIB).largest_bytes == LARGEST_FILE_BYTES == 8 * MIB
+    assert Memory(16 * MIB).largest_bytes == 4 * MIB
+
+
+def test_grants_expire_and_are_never_more_than_their_bound() -> None:
+    clock = Clock()
+    grants = Grants(lifetime_s=10, max_grants=3, clock=clock)
+    for number in range(5):
+        grants.allow(KEY, ("ext-1", str(number)), "tag", answered_at=clock.now)
+    assert len(grants) == 3
+    assert not grants.covers(KEY, ("ext-1", "1"), "tag")
+    assert grants.covers(KEY, ("ext-1", "2"), "tag")
+    clock.now += 10
+    assert not grants.covers(KEY, ("ext-1", "4"), "tag")
+
+
+def test_a_grant_is_about_one_file_as_it_was() -> None:
+    grants = Grants(clock=Clock())
+    grants.allow(KEY, CALLER, "tag", answered_at=1000)
+    assert grants.covers(KEY, CALLER, "tag")
+    assert not grants.covers(KEY, CALLER, "another")
+    assert not grants.covers(("sha256:aa", "b.js"), CALLER, "tag")
+    assert not grants.covers(KEY, ("ext-2", "tenant-1"), "tag")
+    assert not grants.covers(KEY, ("ext-1", None), "tag")
+
+
+async def test_files_make_room_for_others(rig: Rig) -> None:
+    rig.cache.reconfigure(max_bytes=MIB, folder=None)
+    for number in range(20):
+        body = bytes([number]) * 100_000
+        rig.runner.files[f"{number}.png"] = UiFile(body=body, content_type="image/png")
+        assert (await rig.get(f"{number}.png")).body == body
+        await rig.cache.settled()
+        assert rig.cache.stats().bytes <= MIB
+    stats = rig.cache.stats()
+    assert stats.entries == 10
+    assert stats.evictions == 10
+    assert rig.hit("19.png")
+    assert not rig.hit("9.png")
