@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from aiohttp import web
 
+from gateway.allocator import keep_large_blocks
 from gateway.app import create_app
 from gateway.keys import RELOADER, STATE
 from gateway.process_logs import ProcessLogs
@@ -44,6 +45,7 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, *, announce
         logs: closed at the end.
         announce: called once the port is open, with the origin that clients use.
     """
+    keep_large_blocks()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(app, settings, announce))
