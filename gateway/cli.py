@@ -12,7 +12,9 @@ from dataclasses import asdict
 import click
 
 from gateway.cli_bundle import bundle
+from gateway.cli_certs import certs
 from gateway.cli_docker import explain, logs
+from gateway.cli_doctor import doctor
 from gateway.cli_output import as_json, loaded_settings, print_json, problem_rows, table
 
 Environ = Mapping[str, str]
@@ -104,6 +106,8 @@ def runner(environ: Environ, *, host: str, port: int | None) -> None:
 
 
 cli.add_command(bundle)
+cli.add_command(certs)
+cli.add_command(doctor)
 cli.add_command(explain)
 cli.add_command(logs)
 

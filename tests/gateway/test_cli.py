@@ -109,6 +109,8 @@ def test_a_verb_used_wrongly_ends_with_2(arguments: str) -> None:
         "serve",
         "check",
         "runner",
+        "certs",
+        "doctor",
         "explain",
         "logs",
         "bundle",
