@@ -13,7 +13,7 @@ from tests.rigs.docker.engine import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-LARGEST_MB_ABOVE_BASE = 130
+LARGEST_MB_ABOVE_BASE = 190  # a quarter of it is the Kubernetes client
 
 
 def docker(engine: Engine, *arguments: str, timeout_s: float = 60.0) -> str:
