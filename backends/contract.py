@@ -3,6 +3,7 @@
 Standard library only, and no event loop: everything here is a value or a promise.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -10,6 +11,19 @@ from typing import Protocol
 
 Pairs = tuple[tuple[str, str], ...]
 """(name, value) pairs in wire order, repeats kept: a dict would lose a Set-Cookie."""
+
+
+# Ids end up in paths and object keys, so a name of dots alone is none.
+_IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+def is_identifier(value: str) -> bool:
+    """Whether `value` may be a tenant or extension id.
+
+    >>> is_identifier("tenant-1"), is_identifier("../etc")
+    (True, False)
+    """
+    return _IDENTIFIER.fullmatch(value) is not None
 
 
 class BackendKind(StrEnum):

@@ -1,11 +1,9 @@
 """Typed reading of an envelope's members: each refusal names the member at fault."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-# Ids end up in paths and object keys, so a name of dots alone is none.
-_IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}", re.ASCII)
+from backends.contract import is_identifier
 
 
 class EnvelopeError(ValueError):
@@ -39,15 +37,6 @@ def required(holder: Mapping[str, Any], name: str, field: str) -> str:
     if value is None:
         raise EnvelopeError("missing_member", field)
     return value
-
-
-def is_identifier(value: str) -> bool:
-    """Whether `value` may be a tenant or extension id.
-
-    >>> is_identifier("tenant-1"), is_identifier("../etc")
-    (True, False)
-    """
-    return _IDENTIFIER.fullmatch(value) is not None
 
 
 def identifier(context: Mapping[str, Any], name: str) -> str:

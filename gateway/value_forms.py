@@ -14,6 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from backends.contract import is_identifier
+
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 MAX_PEM_FILE_BYTES: Final = 4 * 1024 * 1024
 
@@ -21,7 +23,6 @@ _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_TENANT = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,8192}")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e]{1,8192}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -149,7 +150,7 @@ def _dns_label(text: str) -> str:
 
 
 def _tenant(text: str) -> str:
-    if _TENANT.fullmatch(text) is None:
+    if not is_identifier(text):
         raise _refuse("is not a tenant id")
     return text
 

@@ -5,14 +5,13 @@ proved to be the application, never from what a browser says.
 """
 
 import hmac
-import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
 from aiohttp import web
 from multidict import MultiMapping
 
-from backends.contract import User
+from backends.contract import User, is_identifier
 from middleware.access_log import note
 from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
 from middleware.guard import Guard
@@ -24,7 +23,6 @@ USER_HEADER: Final = "x-gateway-user"
 TENANT_HEADER: Final = "x-alga-tenant"
 OTHER_TENANT_HEADER: Final = "x-tenant-id"
 
-_TENANT: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _CHALLENGE: Final = 'Gateway-Key realm="gateway"'
 
 
@@ -124,7 +122,7 @@ def _require_key(expected: str, given: str | None) -> None:
 def _require_tenant(given: str | None) -> str:
     if not given:
         raise Unauthenticated("missing_tenant", challenge=_CHALLENGE)
-    if _TENANT.fullmatch(given) is None:
+    if not is_identifier(given):
         raise InvalidRequest("invalid_tenant", field=TENANT_HEADER)
     return given
 

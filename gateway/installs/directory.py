@@ -6,7 +6,6 @@ id of its own, so what extensions store stays apart.
 """
 
 import asyncio
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from backends.bundles import BundleNotFound, BundleStore
+from backends.contract import is_identifier
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,
@@ -34,7 +34,6 @@ from gateway.installs.index import (
 EVERY_TENANT = "*"
 
 _READ_TIMEOUT_S = 5.0
-_TENANT = re.compile(r"[A-Za-z0-9._-]{1,128}|\*")
 _NAMESPACE = uuid.UUID("5b0f6c52-6f0a-5d0e-9f3e-0c1d7d9a4e11")
 _NEVER_READ: IndexStamp = (-1, -1, -1)
 _UNREADABLE: IndexStamp = (-2, -2, -2)
@@ -151,7 +150,7 @@ def install_bundle(
         ValueError: the tenant's id is not one, or the index is damaged.
         OSError: the disk would not.
     """
-    if not _TENANT.fullmatch(tenant):
+    if tenant != EVERY_TENANT and not is_identifier(tenant):
         raise ValueError('a tenant is 1 to 128 of A-Z a-z 0-9 . _ -, or "*" for every tenant')
     with index_lock(root):
         installs = read_index(root)

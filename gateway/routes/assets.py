@@ -5,8 +5,7 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from backends.contract import AssetRequest, AssetResponse, ByteStream
-from backends.envelope_members import is_identifier
+from backends.contract import AssetRequest, AssetResponse, ByteStream, is_identifier
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
 from gateway.answer import Answer

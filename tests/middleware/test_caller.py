@@ -215,3 +215,10 @@ async def test_a_route_that_takes_no_caller_does_not_look_for_one(
 async def test_in_dev_mode_everybody_is_known(aiohttp_client: AiohttpClient) -> None:
     client = await aiohttp_client(_app(DevAuth("dev")))
     assert await (await client.get("/public")).text() == "dev"
+
+
+@pytest.mark.parametrize("tenant", [".", "..", "...", "a/b", "a" * 129])
+def test_a_name_that_is_a_place_in_a_path_is_no_tenant(tenant: str) -> None:
+    headers = CIMultiDict({"x-gateway-key": KEY, "x-alga-tenant": tenant})
+    with pytest.raises(InvalidRequest):
+        identify(ProxyAuth(KEY), headers)
