@@ -4,6 +4,9 @@ aiohttp's Response also handles text, charsets, compression and payloads; an ans
 through this gateway has none of them, and most of the requests end in one.
 """
 
+from http import HTTPStatus
+from typing import Any, Final
+
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
@@ -11,7 +14,10 @@ from multidict import CIMultiDict
 
 from backends.contract import Pairs
 
-_BODILESS = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
+"""Statuses whose answers have no body (RFC 9110 section 6.4.1)."""
+
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Answer(web.StreamResponse):
@@ -24,8 +30,31 @@ class Answer(web.StreamResponse):
     """
 
     def __init__(self, status: int, headers: Pairs = (), body: bytes | None = None) -> None:
-        super().__init__(status=status, _real_headers=CIMultiDict(headers))
+        # Not the parent's: most answers are written from these three and need nothing else.
+        self._status = status
+        self.pairs = headers
         self.body = body or b""
+        self._fields: CIMultiDict[str] | None = None
+
+    @property
+    def _headers(self) -> CIMultiDict[str]:  # type: ignore[override]  # made when asked for
+        if self._fields is None:
+            self._fields = CIMultiDict(self.pairs)
+        return self._fields
+
+    @property
+    def _reason(self) -> str:  # type: ignore[override]
+        return _REASONS.get(self._status, "")
+
+    @property
+    def _state(self) -> dict[Any, Any]:  # type: ignore[override]
+        return {}
+
+    @property
+    def length(self) -> int:
+        """What an answer to HEAD says of the body that does not come."""
+        told = next((value for name, value in self.pairs if name == "content-length"), None)
+        return len(self.body) if told is None else int(told)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Complete the fields and hold the head back until the body comes."""
@@ -43,14 +72,14 @@ class Answer(web.StreamResponse):
     async def write_eof(self, data: bytes = b"") -> None:
         """Send all of it."""
         request = self._req
-        without_body = self._status in _BODILESS or (
+        without_body = self._status in BODILESS or (
             request is not None and request.method == hdrs.METH_HEAD
         )
         await super().write_eof(b"" if without_body else self.body)
 
     def _complete(self, request: web.BaseRequest) -> None:
         headers = self._headers
-        if self._status in _BODILESS:
+        if self._status in BODILESS:
             headers.popall(hdrs.CONTENT_LENGTH, None)
         elif request.method != hdrs.METH_HEAD or hdrs.CONTENT_LENGTH not in headers:
             headers[hdrs.CONTENT_LENGTH] = str(len(self.body))

@@ -101,7 +101,7 @@ def create_app(
     app.router.add_static("/gateway/problems", STATIC / "problems")
     if any(route.handler is console.page for route in routes):
         access_sink = add_console(app, access_sink)
-    pipeline.install(app, access_of, access_sink)
+    pipeline.install(app, routes, access_of, access_sink)
     return app
 
 

@@ -53,7 +53,7 @@ class Dispatcher:
         wanted = list(templates)
         self._short_way = re.compile("|".join(f"({pattern_of(one)})" for one in wanted), re.ASCII)
         self._prepared: list[dict[str, Prepared]] = [{} for _ in wanted]
-        places = {_canonical(template): place for place, template in enumerate(wanted)}
+        places = {canonical_of(template): place for place, template in enumerate(wanted)}
         for resource in app.router.resources():
             if (place := places.get(resource.canonical)) is not None:
                 for route in resource:
@@ -75,14 +75,21 @@ class Dispatcher:
         return methods.get(method) or methods.get("*")
 
 
-def _canonical(template: str) -> str:
+def canonical_of(template: str) -> str:
+    """How aiohttp spells this template when it is asked for one."""
     return template.replace(":.*}", "}")
 
 
-def _prepare(app: web.Application, route: web.AbstractRoute) -> Prepared:
+def match_of(app: web.Application, route: web.AbstractRoute) -> UrlMappingMatchInfo:
+    """The outcome of routing, for all requests of a route: handlers read the target itself."""
     match = UrlMappingMatchInfo({}, route)
     match.add_app(app)
     match.freeze()
+    return match
+
+
+def _prepare(app: web.Application, route: web.AbstractRoute) -> Prepared:
+    match = match_of(app, route)
     handler: Handler = route.handler
     for middleware in reversed(app.middlewares):
         handler = partial(middleware, handler=handler)

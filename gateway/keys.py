@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from gateway.asset_cache.cache import AssetCache
+from gateway.fast_path.path import FastPath
 from gateway.live import Live
 from gateway.probe import Prober
 from gateway.receipts import Receipts
@@ -24,5 +25,6 @@ IN_FLIGHT = web.AppKey("in_flight", InFlight)
 ASSET_CACHE = web.AppKey("asset_cache", AssetCache)
 UI_TENANTS = web.AppKey("ui_tenants", UiTenants)
 STATE = web.AppKey("state", State)
+FAST_PATH = web.AppKey("fast_path", FastPath)
 SHORT_WAY: web.AppKey[Iterable[str]] = web.AppKey("short_way")
 """Templates of the routes that need no router."""

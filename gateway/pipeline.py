@@ -1,14 +1,17 @@
 """What stands in front of every handler, outermost first, each with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.keys import IN_FLIGHT, LIVE, METRICS
+from gateway.dispatch import canonical_of, match_of
+from gateway.fast_path.heads import Heads
+from gateway.fast_path.path import FAST_METHODS, FastPath, FastRoute, Parts
+from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE, METRICS
 from gateway.problems import render
-from gateway.routes.table import Access, AccessOf
-from middleware.access_log import AccessLog, Sink, access_log, note_status
+from gateway.routes.table import Access, AccessOf, Route
+from middleware.access_log import AccessLines, AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
 from middleware.body_limit import body_limit
@@ -16,8 +19,9 @@ from middleware.caching import stamp_caching
 from middleware.caller import DevAuth, ProxyAuth, caller
 from middleware.connection_close import connection_close
 from middleware.cors import cors, stamp_cors
-from middleware.guard import Guard, guarded, stamped
+from middleware.guard import Guard, Stamp, guarded, stamped
 from middleware.isolation import stamp_isolation
+from middleware.labels import UNMATCHED
 from middleware.load_shed import load_shed
 from middleware.metrics import metrics
 from middleware.problem_details import problem_details
@@ -27,24 +31,67 @@ from middleware.service_auth import service_auth
 
 _ACCESS_LOG = AccessLog()
 _EXEMPT = frozenset({Access.PUBLIC, Access.ADMIN})
+_WITH_RUNNER = frozenset({Access.CALLER, Access.BROWSER, Access.SERVICE})
 
 
-def install(app: web.Application, access_of: AccessOf, sink: Sink) -> None:
-    """Put the middlewares and the response signals into `app`."""
-    app.middlewares.extend(_middlewares(app, access_of, sink))
+def install(app: web.Application, routes: Iterable[Route], access_of: AccessOf, sink: Sink) -> None:
+    """Put the middlewares, the response signals and the fast path into `app`.
+
+    Args:
+        routes: those that `access_of` knows, mounted already.
+    """
+    guards = _Guards(app)
+    app.middlewares.extend(_middlewares(app, guards, access_of, sink))
     # A signal, because it also runs for answers that stream, are raised, or were never seen
     # by a middleware.
-    app.on_response_prepare.append(
-        stamped(
-            stamp_request_id,
-            stamp_backend(lambda: app[LIVE].served_by),
-            stamp_caching,
-            stamp_cors(lambda: app[LIVE].policies.cors),
-            # After cors: an origin that is let in by name stays named.
-            stamp_isolation(lambda: app[LIVE].policies.isolation),
-            note_status,
-            _say_nothing_of_ourselves,
+    stamps = _stamps(app)
+    app.on_response_prepare.append(stamped(*stamps))
+    parts = Parts(
+        heads=Heads(lambda: app[LIVE], stamps),
+        lines=AccessLines(lambda: _ACCESS_LOG, sink),
+        metrics=app[METRICS],
+        render=render,
+        load_shed=lambda: app[LIVE].policies.load_shed,
+        body_limit=lambda: app[LIVE].policies.body_limit,
+        in_flight=app[IN_FLIGHT],
+    )
+    app[FAST_PATH] = FastPath(parts, _fast_routes(app, routes, guards))
+
+
+def _fast_routes(
+    app: web.Application, routes: Iterable[Route], guards: "_Guards"
+) -> Iterator[tuple[str, dict[str, FastRoute]]]:
+    mounted = {resource.canonical: resource for resource in app.router.resources()}
+    for route in routes:
+        if not route.fast:
+            continue
+        yield (
+            route.path,
+            {
+                method: FastRoute(
+                    match_info=match_of(app, one),
+                    label=one.resource.canonical if one.resource else UNMATCHED,
+                    handler=route.handler,
+                    caller=guards.caller_of.get(route.access),
+                token=guards.token,
+                    early=route.early,
+                )
+                for one in mounted[canonical_of(route.path)]
+                for method in (FAST_METHODS if one.method == "*" else (one.method,))
+            },
         )
+
+
+def _stamps(app: web.Application) -> tuple[Stamp, ...]:
+    return (
+        stamp_request_id,
+        stamp_backend(lambda: app[LIVE].served_by),
+        stamp_caching,
+        stamp_cors(lambda: app[LIVE].policies.cors),
+        # After cors: an origin that is let in by name stays named.
+        stamp_isolation(lambda: app[LIVE].policies.isolation),
+        note_status,
+        _say_nothing_of_ourselves,
     )
 
 
@@ -53,7 +100,13 @@ def _say_nothing_of_ourselves(_: web.BaseRequest, response: web.StreamResponse) 
     response.headers.popall(hdrs.SERVER, None)
 
 
-def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[Middleware]:
+def _middlewares(
+    app: web.Application,
+    guards: "_Guards",
+    access_of: AccessOf,
+    sink: Sink,
+) -> list[Middleware]:
+    by_access = guards.by_access()
     return [
         # Waits for a refused upload's client to notice; nothing that measures may see that.
         connection_close(),
@@ -68,31 +121,41 @@ def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[
             in_flight=app[IN_FLIGHT],
             is_exempt=lambda request: access_of(request) in _EXEMPT,
         ),
-        guarded(_guards(app, access_of)),
+        guarded(lambda request: by_access[access_of(request)]),
     ]
 
 
-def _guards(
-    app: web.Application, access_of: AccessOf
-) -> Callable[[web.Request], tuple[Guard, ...]]:
-    """What is asked of a request, by who may use its route; in this order."""
-    # Before anything interprets the request, make sure it has one reading.
-    one_reading = request_target()
-    # A preflight carries no credentials, so it is answered before they are asked for.
-    preflight = cors(lambda: app[LIVE].policies.cors)
-    # Only once it is known that the call may go on: give it the runner's token.
-    token = service_auth(lambda: app[LIVE].policies.service_auth)
-    # Last, so that nobody unknown can make this process read a body.
-    limit = body_limit(lambda: app[LIVE].policies.body_limit)
+class _Guards:
+    """What is asked of a request."""
 
-    def auth() -> DevAuth | ProxyAuth:
-        return app[LIVE].policies.auth
+    def __init__(self, app: web.Application) -> None:
+        # Before anything interprets the request, make sure it has one reading.
+        self._one_reading = request_target()
+        # A preflight carries no credentials, so it is answered before they are asked for.
+        self._preflight = cors(lambda: app[LIVE].policies.cors)
+        # Only once it is known that the call may go on: give it the runner's token.
+        self.token = service_auth(lambda: app[LIVE].policies.service_auth)
+        # Last, so that nobody unknown can make this process read a body.
+        self._limit = body_limit(lambda: app[LIVE].policies.body_limit)
 
-    by_access: dict[Access, tuple[Guard, ...]] = {
-        Access.PUBLIC: (one_reading, preflight, limit),
-        Access.CALLER: (one_reading, preflight, caller(auth, required=True), token, limit),
-        Access.BROWSER: (one_reading, preflight, caller(auth, required=False), token, limit),
-        Access.SERVICE: (one_reading, preflight, token, limit),
-        Access.ADMIN: (one_reading, preflight, admin(lambda: app[LIVE].policies.admin), limit),
-    }
-    return lambda request: by_access[access_of(request)]
+        def auth() -> DevAuth | ProxyAuth:
+            return app[LIVE].policies.auth
+
+        self.caller_of: Mapping[Access, Guard] = {
+            Access.CALLER: caller(auth, required=True),
+            Access.BROWSER: caller(auth, required=False),
+            Access.ADMIN: admin(lambda: app[LIVE].policies.admin),
+        }
+
+    def by_access(self) -> Mapping[Access, tuple[Guard, ...]]:
+        """The guards in their order, by who may use the route."""
+        return {access: tuple(self._of(access)) for access in Access}
+
+    def _of(self, access: Access) -> Iterator[Guard]:
+        yield self._one_reading
+        yield self._preflight
+        if access in self.caller_of:
+            yield self.caller_of[access]
+        if access in _WITH_RUNNER:
+            yield self.token
+        yield self._limit

@@ -15,7 +15,9 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.dispatch import Dispatcher
-from gateway.keys import LIVE, METRICS, SHORT_WAY
+from gateway.fast_path.path import Exchange, FastPath, FastProtocol
+from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
+from gateway.keys import FAST_PATH, LIVE, METRICS, SHORT_WAY
 from gateway.problems import problem_for, render
 from gateway.settings import Listen
 from middleware.backend_tag import SERVED_BY
@@ -29,15 +31,27 @@ MAX_HEADERS = 128
 _log = structlog.get_logger("access")
 
 
-class GatewayProtocol(RequestHandler):
+class GatewayProtocol(FastProtocol):
     """One client connection.
 
     The library's parser refuses broken requests itself, in text/plain and without the fields
     that every answer of this program carries; and it lets a client take the whole keep-alive
     time for one request's head. Both are mended here.
+
+    Requests that the fast path takes never come to the library. That is tried only where a
+    message begins beyond doubt, and while nothing else of this connection is being answered.
     """
 
-    __slots__ = ("_app", "_head_deadline", "_head_timeout_s")
+    __slots__ = (
+        "_app",
+        "_body_left",
+        "_exchange",
+        "_fast_path",
+        "_head_deadline",
+        "_head_timeout_s",
+        "_held",
+        "_reader",
+    )
 
     def __init__(
         self,
@@ -52,18 +66,110 @@ class GatewayProtocol(RequestHandler):
         self._app = app
         self._head_timeout_s = header_timeout_s
         self._head_deadline: asyncio.TimerHandle | None = None
+        self._fast_path: FastPath | None = app.get(FAST_PATH)
+        self._reader: RequestReader | None = None  # made for the first request that may need it
+        self._exchange: asyncio.Task[None] | None = None
+        self._held = b""  # what came and belongs to nobody yet
+        self._body_left = 0  # of the body that the library is reading
 
     def data_received(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._hold(data)
+        elif (path := self._fast_path) is None or not self._take(path, data):
+            self._pass_on(data)
+
+    def run(self, exchange: Exchange) -> None:
+        self._exchange = self._loop.create_task(exchange.run(), name="exchange")
+
+    def over(self, *, keep_alive: bool) -> None:
+        self._exchange = None
+        if not keep_alive or self._close:
+            self.force_close()
+        if self._force_close or self.transport is None:
+            return
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._held:
+            held, self._held = self._held, b""
+            self._resume_transport_reading()
+            self.data_received(held)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Let the exchange that is running finish within `timeout` seconds, then close."""
+        if self._exchange is not None:
+            self._close = True
+            await asyncio.wait([self._exchange], timeout=timeout)
+        if self._exchange is not None:
+            self._exchange.cancel()
+        await super().shutdown(timeout)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_is_complete()
+        if self._exchange is not None:
+            self._exchange.cancel()
+        super().connection_lost(exc)
+
+    def _process_keepalive(self) -> None:
+        if self._exchange is not None:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+    def _take(self, path: FastPath, data: bytes) -> bool:
+        """Whether these bytes have found their way: answered, begun, held or passed on."""
+        if self._body_left:
+            if self._body_left != UNKNOWN:
+                self._body_left = max(self._body_left - len(data), UNKNOWN)
+            return False
+        if not self._is_between_requests():
+            self._body_left = UNKNOWN
+            return False
+        held, self._held = self._held, b""
+        data = held + data if held else data
+        if self._reader is None:
+            self._reader = RequestReader()
+        found = self._reader.read(data)
+        if isinstance(found, Parsed):
+            self._head_is_complete()
+            if not path.begin(self, found):
+                self._pass_on(data)
+            elif self._exchange is None:
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            return True
+        if found.left is None and len(data) < MAX_HEAD_LINE:
+            self._held = data
+            self._await_head()
+            return True
+        self._body_left = UNKNOWN if found.left is None else found.left
+        self._pass_on(data)
+        return True
+
+    def _is_between_requests(self) -> bool:
+        """Whether the library waits for a request, and has no byte of it yet."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return (
+            # A new connection's first bytes may come before the library has begun to wait.
+            (waits or not self._request_count)
+            and not self._messages
+            and not (self._force_close or self._close or self._upgraded)
+            and (self._head_deadline is None or bool(self._held))
+        )
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what a client sends before it has its answer, within a bound."""
+        self._held += data
+        if len(self._held) > MAX_HEAD_LINE:
+            self._pause_transport_reading()
+
+    def _pass_on(self, data: bytes) -> None:
         super().data_received(data)
         # A waiter that is still pending means: bytes came, and no whole head yet.
         if self._waiter is None or self._waiter.done():
             self._head_is_complete()
-        elif self._head_deadline is None:
-            self._head_deadline = self._loop.call_later(self._head_timeout_s, self._head_too_slow)
+        else:
+            self._await_head()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._head_is_complete()
-        super().connection_lost(exc)
+    def _await_head(self) -> None:
+        if self._head_deadline is None:
+            self._head_deadline = self._loop.call_later(self._head_timeout_s, self._head_too_slow)
 
     def _head_is_complete(self) -> None:
         if self._head_deadline is not None:

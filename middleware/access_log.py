@@ -79,6 +79,8 @@ def access_log(
     is handed to the server for sending. `bytes_out` counts the body alone.
     """
 
+    lines = AccessLines(source, sink)
+
     @web.middleware
     async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = clock()
@@ -89,28 +91,70 @@ def access_log(
             note(request, status=response.status)
             if not response.prepared:
                 buffered = _body_length(request, response)
-                if _is_gone(request):
+                if is_gone(request):
                     event = ABANDONED
         except web.HTTPException as answer:
             note(request, status=answer.status)
             raise
         except (asyncio.CancelledError, ConnectionError):
             event = ABANDONED
-            note(request, reason="client_gone" if _is_gone(request) else "cancelled")
+            note(request, reason="client_gone" if is_gone(request) else "cancelled")
             raise
         except Exception as failure:
-            # Nothing could answer for it any more: the answer had begun and was cut off.
-            note(request, truncated=True, **_why(failure))
+            note_cut_off(request, failure)
             raise
         finally:
-            facts = _line(request)
-            facts["duration_ms"] = round((clock() - started) * 1000, 3)
-            facts["bytes_in"] = request.content.total_bytes
-            facts["bytes_out"] = sent() + buffered
-            sink(_level(event, facts, source().quiet_routes), event, facts)
+            lines.write(
+                request,
+                route_of(request),
+                event,
+                duration_s=clock() - started,
+                bytes_in=request.content.total_bytes,
+                bytes_out=sent() + buffered,
+            )
         return response
 
     return record
+
+
+class AccessLines:
+    """Puts the line of a request together and hands it on."""
+
+    def __init__(self, source: Source[AccessLog], sink: Sink) -> None:
+        self._source = source
+        self._sink = sink
+
+    def write(
+        self,
+        request: web.Request,
+        route: str,
+        event: str,
+        *,
+        duration_s: float,
+        bytes_in: int,
+        bytes_out: int,
+    ) -> None:
+        """The request is over. Whatever was noted about it goes into its line."""
+        line: dict[str, object] = {
+            "request_id": request_id_of(request),
+            "method": method_of(request),
+            "route": route,
+        }
+        served_by = carried(request, SERVED_BY)
+        if served_by is not None:
+            line["backend"] = served_by.kind
+            line["generation"] = served_by.generation
+        facts = carried(request, FACTS) or {}
+        line |= {name: value for name, value in facts.items() if value is not None}
+        line["duration_ms"] = round(duration_s * 1000, 3)
+        line["bytes_in"] = bytes_in
+        line["bytes_out"] = bytes_out
+        self._sink(_level(event, line, self._source().quiet_routes), event, line)
+
+
+def note_cut_off(request: web.Request, failure: Exception) -> None:
+    """Nothing could answer for it any more: the answer had begun and was cut off."""
+    note(request, truncated=True, **_why(failure))
 
 
 def _count_body(request: web.Request) -> Callable[[], int]:
@@ -129,7 +173,8 @@ def _body_length(request: web.Request, response: web.StreamResponse) -> int:
     return len(body) if isinstance(body, bytes) and request.method != "HEAD" else 0
 
 
-def _is_gone(request: web.Request) -> bool:
+def is_gone(request: web.Request) -> bool:
+    """Whether the client has left, so that nobody reads an answer."""
     return request.transport is None or request.transport.is_closing()
 
 
@@ -141,21 +186,6 @@ def _why(failure: Exception) -> dict[str, object]:
             return {"reason": reason}
         case _:
             return {"reason": type(failure).__name__}
-
-
-def _line(request: web.Request) -> dict[str, object]:
-    line: dict[str, object] = {
-        "request_id": request_id_of(request),
-        "method": method_of(request),
-        "route": route_of(request),
-    }
-    served_by = carried(request, SERVED_BY)
-    if served_by is not None:
-        line["backend"] = served_by.kind
-        line["generation"] = served_by.generation
-    facts = carried(request, FACTS) or {}
-    line.update((name, value) for name, value in facts.items() if value is not None)
-    return line
 
 
 def _level(event: str, line: dict[str, object], quiet_routes: frozenset[str]) -> str:

@@ -26,6 +26,9 @@ class BodyLimit:
 
 _LIMIT = web.RequestKey("body_limit", BodyLimit)
 
+WHOLE_BODY = web.RequestKey("whole_body", bytes)
+"""The body of a request that came with it in one piece, its length within the limit."""
+
 
 def body_limit(source: Source[BodyLimit]) -> Guard:
     """Refuse what announces itself as too long; fix the limit for `read_body`.
@@ -36,14 +39,19 @@ def body_limit(source: Source[BodyLimit]) -> Guard:
 
     def limit(request: web.Request) -> None:
         config = request[_LIMIT] = source()
-        length = request.content_length
-        if length is not None and length > config.max_bytes:
-            raise PayloadTooLarge(config.max_bytes)
+        if (length := request.content_length) is not None:
+            check_length(config, length)
         expectation = request.headers.get(hdrs.EXPECT)
         if expectation is not None and _expects(request) and expectation.lower() != "100-continue":
             raise web.HTTPExpectationFailed
 
     return limit
+
+
+def check_length(config: BodyLimit, length: int) -> None:
+    """Refuse a body of `length` bytes that is over the limit. Raises PayloadTooLarge."""
+    if length > config.max_bytes:
+        raise PayloadTooLarge(config.max_bytes)
 
 
 async def no_continue_yet(request: web.Request) -> None:
@@ -67,9 +75,12 @@ async def read_body(request: web.Request) -> bytes | None:
 
     The `body_limit` middleware must have seen the request.
     """
-    config = request[_LIMIT]
+    whole = carried(request, WHOLE_BODY)
+    if whole is not None:
+        return whole
     if hdrs.CONTENT_LENGTH not in request.headers and hdrs.TRANSFER_ENCODING not in request.headers:
         return None
+    config = request[_LIMIT]
     await _ask_for_body(request)
     chunks: list[bytes] = []
     received = 0

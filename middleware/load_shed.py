@@ -28,6 +28,12 @@ class InFlight:
     def __init__(self) -> None:
         self.count = 0
 
+    def admit(self, config: LoadShed) -> None:
+        """Count one more request, which owes a decrement. Raises Overloaded instead."""
+        if self.count >= config.limit:
+            raise Overloaded(config.retry_after_s)
+        self.count += 1
+
 
 def load_shed(
     source: Source[LoadShed],
@@ -50,10 +56,7 @@ def load_shed(
     async def shed(request: web.Request, handler: Handler) -> web.StreamResponse:
         if is_exempt(request):
             return await handler(request)
-        config = source()
-        if in_flight.count >= config.limit:
-            raise Overloaded(config.retry_after_s)
-        in_flight.count += 1
+        in_flight.admit(source())
         try:
             return await handler(request)
         finally:

@@ -29,6 +29,8 @@ from middleware.carried import carried
 from middleware.labels import method_of, route_of
 
 NO_BACKEND: Final = "none"
+ABANDONED: Final = "abandoned"  # by its client
+BROKEN_OFF: Final = "broken_off"  # after its answer had begun
 
 _DURATION_BOUNDS_S: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -81,6 +83,16 @@ class Metrics(Collector):
         """One request is over. `status` is None when no answer began."""
         self._requests[route, method, status, backend, outcome] += 1
 
+    def ended(
+        self, request: web.Request, route: str, status: int | None, outcome: str, duration_s: float
+    ) -> None:
+        """Count and time a request that was in flight."""
+        self.in_flight[route] -= 1
+        served_by = carried(request, SERVED_BY)
+        backend = NO_BACKEND if served_by is None else served_by.kind
+        self.count(route, method_of(request), status, backend, outcome)
+        self.observe(route, backend, duration_s)
+
     def observe(self, route: str, backend: str, duration_s: float) -> None:
         """How long a request took."""
         durations = self._durations.get((route, backend))
@@ -123,31 +135,28 @@ def metrics(m: Metrics) -> Middleware:
         route = route_of(request)
         started = time.perf_counter()
         status: int | None = None
-        outcome = "broken_off"
+        outcome = BROKEN_OFF
         m.in_flight[route] += 1
         try:
             response = await handler(request)
             status = response.status
-            outcome = _outcome_of(status)
+            outcome = outcome_of(status)
         except web.HTTPException as answer:
             status = answer.status
-            outcome = _outcome_of(status)
+            outcome = outcome_of(status)
             raise
         except (asyncio.CancelledError, ConnectionError):
-            outcome = "abandoned"
+            outcome = ABANDONED
             raise
         finally:
-            m.in_flight[route] -= 1
-            served_by = carried(request, SERVED_BY)
-            backend = NO_BACKEND if served_by is None else served_by.kind
-            m.count(route, method_of(request), status, backend, outcome)
-            m.observe(route, backend, time.perf_counter() - started)
+            m.ended(request, route, status, outcome, time.perf_counter() - started)
         return response
 
     return measure
 
 
-def _outcome_of(status: int) -> str:
+def outcome_of(status: int) -> str:
+    """How an answer with this status is counted."""
     if status < 400:
         return "ok"
     return "client_error" if status < 500 else "server_error"

@@ -17,7 +17,10 @@ CLIENT_GONE: Final = 499
 """Never sent: what logs and metrics say when the client left before an answer began."""
 
 
-def problem_details(render: Callable[[web.Request, Exception], web.Response]) -> Middleware:
+Render = Callable[[web.Request, Exception], web.Response]
+
+
+def problem_details(render: Render) -> Middleware:
     """Turn whatever a handler raises into an answer.
 
     Args:
@@ -32,18 +35,28 @@ def problem_details(render: Callable[[web.Request, Exception], web.Response]) ->
     async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Exception as failure:
-            if request.writer.output_size > 0:
-                reset_connection(request)
-                raise
-            if isinstance(failure, ConnectionError) and request.transport is None:
-                # A client that leaves is no failure of ours, and nobody will read this.
-                return web.Response(status=CLIENT_GONE)
-            if isinstance(failure, web.HTTPException) and failure.status < 400:
-                raise
-            response = render(request, failure)
-            if isinstance(failure, web.HTTPMethodNotAllowed):
-                response.headers[hdrs.ALLOW] = failure.headers[hdrs.ALLOW]
-            return response
+        except Exception as failure:  # noqa: BLE001
+            return answer_to(request, failure, render)
 
     return boundary
+
+
+def answer_to(request: web.Request, failure: Exception, render: Render) -> web.Response:
+    """The answer to a request that has failed, if one can still be given.
+
+    Raises:
+        Exception: `failure` itself, when an answer had begun (the connection is reset) or
+            when it is an answer already.
+    """
+    if request.writer.output_size > 0:
+        reset_connection(request)
+        raise failure
+    if isinstance(failure, ConnectionError) and request.transport is None:
+        # A client that leaves is no failure of ours, and nobody will read this.
+        return web.Response(status=CLIENT_GONE)
+    if isinstance(failure, web.HTTPException) and failure.status < 400:
+        raise failure
+    response = render(request, failure)
+    if isinstance(failure, web.HTTPMethodNotAllowed):
+        response.headers[hdrs.ALLOW] = failure.headers[hdrs.ALLOW]
+    return response

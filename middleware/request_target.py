@@ -8,6 +8,7 @@ is refused here, before any handler.
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -88,6 +89,7 @@ def _check_path(path: str) -> None:
             raise InvalidPath("percent_encoding_not_utf_8") from None
 
 
+@lru_cache(maxsize=256)  # a gateway has few names; refusals are not remembered
 def check_host(host: str) -> None:
     """Accept uri-host [":" port] (RFC 9110 section 7.2), with names as DNS has them.
 

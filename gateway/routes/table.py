@@ -6,10 +6,13 @@ from enum import Enum
 
 from aiohttp import web
 
+from gateway.answer import Answer
 from gateway.routes import admin, assets, console, execute, health, logs, runner_api, ui_url
 from middleware.body_limit import no_continue_yet
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Early = Callable[[web.Request], Answer | None]
+"""An answer that needs no waiting, or None: the handler has to find it."""
 
 
 class Access(Enum):
@@ -28,24 +31,26 @@ class Route:
     path: str
     handler: Handler
     access: Access
+    fast: bool = False  # its requests may take the fast path
+    early: Early | None = None
 
 
 _ASSET = "ext-ui/{extension}/{content_hash}/{path:.*}"
 
 RUNNER_ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE),
-    Route("GET", f"/{_ASSET}", assets.runner_asset, Access.SERVICE),
+    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE, fast=True),
+    Route("GET", f"/{_ASSET}", assets.runner_asset, Access.SERVICE, fast=True),
 )
 """What a runner answers; its /healthz is its own."""
 
 GATEWAY_ROUTES: tuple[Route, ...] = (
-    Route("*", "/api/ext/{extension}", execute.execute, Access.CALLER),
-    Route("*", "/api/ext/{extension}/{path:.*}", execute.execute, Access.CALLER),
-    Route("*", "/api/ext-proxy/{extension}", execute.execute, Access.CALLER),
-    Route("*", "/api/ext-proxy/{extension}/{path:.*}", execute.execute, Access.CALLER),
-    Route("GET", f"/runner/{_ASSET}", assets.asset, Access.BROWSER),
-    Route("GET", f"/{_ASSET}", assets.asset, Access.BROWSER),
-    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE),
+    Route("*", "/api/ext/{extension}", execute.execute, Access.CALLER, fast=True),
+    Route("*", "/api/ext/{extension}/{path:.*}", execute.execute, Access.CALLER, fast=True),
+    Route("*", "/api/ext-proxy/{extension}", execute.execute, Access.CALLER, fast=True),
+    Route("*", "/api/ext-proxy/{extension}/{path:.*}", execute.execute, Access.CALLER, fast=True),
+    Route("GET", f"/runner/{_ASSET}", assets.asset, Access.BROWSER, fast=True),
+    Route("GET", f"/{_ASSET}", assets.asset, Access.BROWSER, fast=True),
+    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE, fast=True),
     Route("GET", "/gateway/v1/extensions/{extension}/ui-url", ui_url.ui_url, Access.CALLER),
     Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),
     Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),

@@ -1,0 +1,105 @@
+"""The heads of answers, ready to be sent: made once for each kind of answer.
+
+What stands in a head is decided by the stamps alone (gateway.pipeline), as for every other
+answer. Here their outcome is remembered for as long as nothing that they look at has changed.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from backends.contract import Pairs
+from gateway.answer import BODILESS, Answer
+from gateway.fast_path.request import FastRequest
+from gateway.live import Live
+from middleware.backend_tag import SERVED_BY
+from middleware.caching import CACHE_RULE
+from middleware.guard import Stamp
+from middleware.isolation import EXTENSION_FILE
+from middleware.request_id import request_id_of
+
+MAX_HEADS: Final = 2048
+_MAX_HEAD_BYTES: Final = 4096  # a longer one is not worth remembering
+
+_OF_THIS_ANSWER: Final = frozenset({"content-length", "date", "x-request-id"})
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
+_Kind = tuple[int, Pairs, bool, int, int, bool, str | None]
+
+
+class Heads:
+    """Writes the head of an Answer to a FastRequest.
+
+    Args:
+        stamps: applied in order to the answers of a kind that is new.
+    """
+
+    def __init__(self, live: Callable[[], Live], stamps: Sequence[Stamp]) -> None:
+        self._live = live
+        self._stamps = stamps
+        self._known: dict[_Kind, bytes] = {}
+        self._policies: object = None
+        self._date = b""
+        self._date_of = 0
+
+    def head(self, request: FastRequest, answer: Answer) -> bytes:
+        """Status line and fields, the empty line included."""
+        live, state = self._live(), request._state
+        policies = live.policies
+        if policies is not self._policies:
+            self._known.clear()
+            self._policies = policies
+        served_by, rule = state.get(SERVED_BY), state.get(CACHE_RULE)
+        kind = (
+            answer.status,
+            answer.pairs,
+            not answer.body,
+            live.slot.current.number if served_by is None else served_by.generation,
+            id(rule),  # a member of an enumeration: there is only one of each
+            EXTENSION_FILE in state,
+            request.headers.get(hdrs.ORIGIN) if policies.cors.allowed_origins else None,
+        )
+        known = self._known.get(kind)
+        if known is None:
+            known = self._remember(kind, self._stamped(request, answer))
+        return known + self._rest(request, answer)
+
+    def _rest(self, request: FastRequest, answer: Answer) -> bytes:
+        now = int(time.time())
+        if now != self._date_of:
+            self._date_of = now
+            self._date = f"Date: {formatdate(now, usegmt=True)}\r\n\r\n".encode()
+        request_id = request_id_of(request)
+        if answer.status in BODILESS:
+            return f"x-request-id: {request_id}\r\n".encode() + self._date
+        length = answer.length if request.method == "HEAD" else len(answer.body)
+        return f"Content-Length: {length}\r\nx-request-id: {request_id}\r\n".encode() + self._date
+
+    def _stamped(self, request: FastRequest, answer: Answer) -> bytes:
+        response = web.StreamResponse(status=answer.status, headers=answer.pairs)
+        if answer.body:
+            response.headers.setdefault(hdrs.CONTENT_TYPE, "application/octet-stream")
+        for stamp in self._stamps:
+            stamp(request, response)
+        fields = [
+            (name, value)
+            for name, value in response.headers.items()
+            if name.lower() not in _OF_THIS_ANSWER
+        ]
+        text = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        if text.count("\r") != len(fields) or text.count("\n") != len(fields) or "\0" in text:
+            raise ValueError("a field would end its line")
+        line = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}\r\n"
+        # What no decoding has understood is left out, as aiohttp does.
+        return (line + text).encode(errors="ignore")
+
+    def _remember(self, kind: _Kind, head: bytes) -> bytes:
+        if len(head) <= _MAX_HEAD_BYTES:
+            if len(self._known) >= MAX_HEADS:
+                self._known.clear()
+            self._known[kind] = head
+        return head

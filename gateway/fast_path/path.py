@@ -1,0 +1,294 @@
+"""The pipeline of the busy routes in one coroutine, or in none when nothing has to be waited for.
+
+It asks and tells the same guards, handlers, stamps and records as the row of middlewares that
+every other request goes through, in the same order; a test holds the two to the same answers.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
+
+from gateway.answer import BODILESS, Answer
+from gateway.dispatch import Handler, pattern_of
+from gateway.fast_path.heads import Heads
+from gateway.fast_path.reader import Parsed
+from gateway.fast_path.request import FastRequest
+from middleware import metrics as outcomes
+from middleware.access_log import ABANDONED, ANSWERED, AccessLines, is_gone, note, note_cut_off
+from middleware.body_limit import BodyLimit, check_length
+from middleware.errors import Refusal
+from middleware.guard import Guard
+from middleware.load_shed import InFlight, LoadShed
+from middleware.metrics import Metrics, outcome_of
+from middleware.problem_details import Render, answer_to
+from middleware.request_target import check_host, check_target
+from middleware.source import Source
+
+FAST_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+"""What a route for every method takes this way: not OPTIONS, which may be a preflight."""
+
+JOINED_BYTES: Final = 32 * 1024
+"""A body of no more than this is joined to its head: cheaper than two buffers to one write."""
+
+_MAX_TARGETS: Final = 1024
+_MAX_LINE_BYTES: Final = 512
+
+Early = Callable[[FastRequest], Answer | None]
+"""The answer to a request that needs no waiting, or None for the handler to find it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastRoute:
+    """A route whose requests may go this way.
+
+    Attributes:
+        caller: asked who calls, where the route wants to know.
+        token: gives the request the runner's token, before the handler and not before `early`.
+    """
+
+    match_info: UrlMappingMatchInfo
+    label: str
+    handler: Handler
+    caller: Guard | None
+    token: Guard
+    early: Early | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the pipeline is made of."""
+
+    heads: Heads
+    lines: AccessLines
+    metrics: Metrics
+    render: Render
+    load_shed: Source[LoadShed]
+    body_limit: Source[BodyLimit]
+    in_flight: InFlight
+
+
+class Target:
+    """What a request line says: the route, and whether its target has one reading."""
+
+    __slots__ = ("has_one_reading", "method", "raw_path", "route")
+
+    def __init__(self, route: FastRoute, method: str, raw_path: str) -> None:
+        self.route = route
+        self.method = method
+        self.raw_path = raw_path
+        try:
+            check_target(raw_path)
+            self.has_one_reading = True
+        except Refusal:
+            self.has_one_reading = False
+
+
+class FastPath:
+    """Finds the route of a request and begins to answer it.
+
+    Args:
+        routes: template -> method -> route, the busiest template first.
+    """
+
+    def __init__(self, parts: Parts, routes: Iterable[tuple[str, dict[str, FastRoute]]]) -> None:
+        self._parts = parts
+        found = list(routes)
+        self._pattern = re.compile(
+            "|".join(f"({pattern_of(template)})" for template, _ in found), re.ASCII
+        )
+        self._routes = [methods for _, methods in found]
+        self._targets: dict[bytes, Target] = {}
+
+    def find(self, method: str, target: str) -> FastRoute | None:
+        """The route of a raw target, when it goes this way."""
+        found = self._pattern.match(target)
+        if found is None or found.lastindex is None:
+            return None
+        return self._routes[found.lastindex - 1].get(method)
+
+    def begin(self, protocol: "FastProtocol", parsed: Parsed) -> bool:
+        """Answer the request, now or in a task; False: it is not for this way."""
+        target = self._targets.get(parsed.line) or self._target(parsed.line)
+        if target is None:
+            return False
+        Exchange(self._parts, protocol, target, parsed).begin()
+        return True
+
+    def _target(self, line: bytes) -> Target | None:
+        """Read a request line. The same files and endpoints are asked for again and again."""
+        method, _, rest = line.decode("ascii", "surrogateescape").partition(" ")
+        raw_path, _, version = rest.partition(" ")
+        route = self.find(method, raw_path)
+        if route is None or version != "HTTP/1.1":
+            return None
+        target = Target(route, method, raw_path)
+        if target.has_one_reading and len(line) <= _MAX_LINE_BYTES:
+            if len(self._targets) >= _MAX_TARGETS:
+                self._targets.clear()
+            self._targets[line] = target
+        return target
+
+
+class FastProtocol(RequestHandler):
+    """What an exchange needs of the connection it is on."""
+
+    __slots__ = ()
+
+    def run(self, exchange: "Exchange") -> None:
+        """Let it go on in a task; nothing else of this connection is answered meanwhile."""
+        raise NotImplementedError
+
+    def over(self, *, keep_alive: bool) -> None:
+        """The exchange that was run is over."""
+        raise NotImplementedError
+
+
+class Exchange:
+    """One request, from its guards to its line in the log."""
+
+    __slots__ = (
+        "_admitted",
+        "_answer",
+        "_began",
+        "_body_bytes",
+        "_facts",
+        "_parts",
+        "_protocol",
+        "_request",
+        "_target",
+    )
+
+    def __init__(
+        self, parts: Parts, protocol: FastProtocol, target: Target, parsed: Parsed
+    ) -> None:
+        self._parts = parts
+        self._protocol = protocol
+        self._target = target
+        self._facts: dict[str, object] = {}
+        self._request = FastRequest(
+            target.method,
+            target.raw_path,
+            parsed.fields,
+            parsed.body,
+            protocol,
+            target.route.match_info,
+            self._facts,
+        )
+        self._admitted = False
+        self._body_bytes = 0
+        self._answer: web.StreamResponse | None = None
+        self._began = time.perf_counter()
+
+    def begin(self) -> None:
+        """Ask the guards, and answer at once if nothing has to be waited for."""
+        self._parts.metrics.in_flight[self._target.route.label] += 1
+        try:
+            answer: web.StreamResponse | None = self._ask()
+        except Exception as failure:  # noqa: BLE001
+            answer = answer_to(self._request, failure, self._parts.render)
+        if isinstance(answer, Answer) and self._protocol.transport is not None:
+            self._send(answer)
+            if not self._protocol._paused:
+                self._end(ANSWERED, answer.status, outcome_of(answer.status))
+                return
+        self._answer = answer
+        self._protocol.run(self)
+
+    def _ask(self) -> Answer | None:
+        request, target, parts = self._request, self._target, self._parts
+        parts.in_flight.admit(parts.load_shed())
+        self._admitted = True
+        if not target.has_one_reading:
+            check_target(target.raw_path)
+        check_host(request.fields["host"])
+        route = target.route
+        if route.caller is not None:
+            route.caller(request)
+        if request.whole_body:
+            check_length(parts.body_limit(), len(request.whole_body))
+        return None if route.early is None else route.early(request)
+
+    async def run(self) -> None:
+        """What has to be waited for: the handler, an answer that aiohttp writes, the client."""
+        request, answer = self._request, self._answer
+        event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
+        keep_alive = True
+        try:
+            if answer is None:
+                route = self._target.route
+                try:
+                    route.token(request)
+                    answer = await route.handler(request)
+                except Exception as failure:  # noqa: BLE001
+                    answer = answer_to(request, failure, self._parts.render)
+            status = answer.status
+            if not isinstance(answer, Answer):
+                await self._write(answer)
+                keep_alive = answer.keep_alive is not False
+            elif answer is not self._answer:
+                self._send(answer)
+            if self._protocol._paused:
+                await self._protocol._drain_helper()
+            outcome = outcome_of(status)
+            if is_gone(request):
+                event = ABANDONED
+        except asyncio.CancelledError:
+            event, outcome = ABANDONED, outcomes.ABANDONED
+            note(request, reason="client_gone" if is_gone(request) else "cancelled")
+            raise
+        except ConnectionError:
+            event, outcome = ABANDONED, outcomes.ABANDONED
+            note(request, reason="client_gone")
+        except Exception as failure:  # noqa: BLE001
+            note_cut_off(request, failure)
+            keep_alive = False
+        finally:
+            self._end(event, status, outcome)
+            self._protocol.over(keep_alive=keep_alive)
+
+    def _send(self, answer: Answer) -> None:
+        self._facts["status"] = answer.status
+        transport = self._protocol.transport
+        if transport is None:
+            return
+        head = self._parts.heads.head(self._request, answer)
+        body = answer.body
+        if not body or answer.status in BODILESS or self._target.method == "HEAD":
+            transport.write(head)
+            return
+        self._body_bytes = len(body)
+        if len(body) <= JOINED_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+
+    async def _write(self, answer: web.StreamResponse) -> None:
+        """Through aiohttp's own writer, unless the handler has done so."""
+        if answer.prepared:
+            return
+        self._facts["status"] = answer.status
+        await answer.prepare(self._request)
+        await answer.write_eof()
+
+    def _end(self, event: str, status: int | None, outcome: str) -> None:
+        parts, request, label = self._parts, self._request, self._target.route.label
+        duration_s = time.perf_counter() - self._began
+        if self._admitted:
+            parts.in_flight.count -= 1
+        parts.metrics.ended(request, label, status, outcome, duration_s)
+        whole = request.whole_body
+        parts.lines.write(
+            request,
+            label,
+            event,
+            duration_s=duration_s,
+            bytes_in=len(whole) if whole else 0,
+            bytes_out=self._body_bytes or request.streamed_bytes,
+        )

@@ -1,0 +1,140 @@
+"""One whole request out of the bytes of one read, judged by llhttp, and of a plain kind.
+
+No socket and no event loop. What this does not take is no error: it goes to aiohttp's own
+parser, byte for byte, which knows every other form of a request and every way to refuse one.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+MAX_HEAD_BYTES: Final = 8190
+"""A longer head may break one of aiohttp's limits, so it is aiohttp's to judge."""
+
+MAX_FIELDS: Final = 128
+UNKNOWN: Final = -1
+
+_HEAD_END: Final = b"\r\n\r\n"
+# What makes a request more than a head and a body of known length, or changes what the body is.
+_UNCOMMON: Final = frozenset({"content-encoding", "expect", "upgrade"})
+_BLANK: Final = (b" ", b"\t")
+
+# What every visitor with the same browser sends alike, so that it is read once.
+_REPETITIVE: Final = frozenset({
+    "accept", "accept-encoding", "accept-language", "connection", "content-length",
+    "content-type", "dnt", "host", "priority", "sec-ch-ua", "sec-ch-ua-mobile",
+    "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "user-agent",
+})  # fmt: skip
+_MAX_LINES: Final = 1024
+_MAX_LINE_BYTES: Final = 256
+_lines: dict[bytes, tuple[str, str]] = {}
+
+
+@dataclass(slots=True)
+class Parsed:
+    """A request that needs nothing but an answer.
+
+    Attributes:
+        line: the request line, without its line break.
+        fields: names in lower case, each of them once.
+        body: None when the head speaks of none.
+    """
+
+    line: bytes
+    fields: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Bytes for aiohttp's parser.
+
+    Attributes:
+        left: how many are still to come before the next message begins; None while the head
+            is not complete, UNKNOWN when only a parser can tell.
+    """
+
+    left: int | None
+
+
+class RequestReader:
+    """Reads the requests of one connection, each from its first to its last byte."""
+
+    __slots__ = ("_complete", "_parser")
+
+    def __init__(self) -> None:
+        self._complete = False
+        self._parser = HttpRequestParser(self)
+
+    def read(self, data: bytes) -> Parsed | Unfit:
+        """What these bytes are, which begin where a message begins."""
+        end = len(data) - 4 if data.endswith(_HEAD_END) else data.find(_HEAD_END)
+        if end < 0:
+            return Unfit(None)
+        line, *lines = data[:end].split(b"\r\n")
+        try:
+            fields = dict([_lines.get(each) or _field(each) for each in lines])
+        except ValueError:
+            return Unfit(UNKNOWN)
+        if "transfer-encoding" in fields:
+            return Unfit(UNKNOWN)
+        length = fields.get("content-length")
+        body = None if length is None else data[end + 4 :]
+        left = _left(length, len(data) - end - 4)
+        if left:
+            return Unfit(left)
+        if not self._is_whole(data):
+            return Unfit(UNKNOWN)
+        if (
+            end > MAX_HEAD_BYTES
+            or len(lines) > MAX_FIELDS
+            or len(fields) != len(lines)
+            or "host" not in fields
+            or not _UNCOMMON.isdisjoint(fields)
+        ):
+            return Unfit(0)
+        return Parsed(line, fields, body)
+
+    def _is_whole(self, data: bytes) -> bool:
+        """Whether llhttp, in its strict mode, finds one message in this, and its end at the end.
+
+        False too for a connection's last message: aiohttp knows how to part.
+        """
+        self._complete = False
+        try:
+            self._parser.feed_data(data)
+            if self._complete and self._parser.should_keep_alive():
+                return True
+        except (HttpParserError, HttpParserUpgrade):
+            pass
+        self._parser = HttpRequestParser(self)
+        return False
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+
+def _left(length: str | None, came: int) -> int:
+    """How many bytes of the body are still to come; UNKNOWN when there are more than its own."""
+    if length is None:
+        return UNKNOWN if came else 0
+    if not (length.isascii() and length.isdigit()) or len(length) > 15:
+        return UNKNOWN
+    return max(int(length) - came, UNKNOWN)
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    """Name in lower case and value of a field line.
+
+    Raises ValueError when it is none, or when its blanks could be read in two ways: those that
+    continue the line before, and those at the end.
+    """
+    raw_name, colon, raw_value = line.partition(b":")
+    if not colon or not raw_name.isascii() or line.startswith(_BLANK) or line.endswith(_BLANK):
+        raise ValueError("no plain field line")
+    name = raw_name.decode().lower()
+    field = (name, raw_value.lstrip(b" \t").decode("utf-8", "surrogateescape"))
+    if name in _REPETITIVE and len(line) <= _MAX_LINE_BYTES and len(_lines) < _MAX_LINES:
+        _lines[line] = field
+    return field

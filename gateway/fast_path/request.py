@@ -1,0 +1,127 @@
+"""A request as handlers and policies know it, made from what the short reader found."""
+
+import asyncio
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from typing import Any
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_writer import StreamWriter
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
+from multidict import MultiMapping
+
+from middleware.access_log import FACTS
+from middleware.body_limit import WHOLE_BODY
+
+
+class Fields(MultiMapping[str]):
+    """Header fields that each came once, asked for by name in any case."""
+
+    __slots__ = ("by_name",)
+
+    def __init__(self, by_name: dict[str, str]) -> None:
+        self.by_name = by_name
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.by_name.get(key.lower(), default)
+
+    def getone(self, key: str, *default: Any) -> Any:
+        return self.by_name.get(key.lower(), *default) if default else self[key]
+
+    def getall(self, key: str, *default: Any) -> Any:
+        value = self.by_name.get(key.lower())
+        if value is not None:
+            return [value]
+        if default:
+            return default[0]
+        raise KeyError(key)
+
+    def __getitem__(self, key: str) -> str:
+        return self.by_name[key.lower()]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self.by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def items(self) -> ItemsView[str, str]:
+        return self.by_name.items()
+
+    def keys(self) -> KeysView[str]:
+        return self.by_name.keys()
+
+    def values(self) -> ValuesView[str]:
+        return self.by_name.values()
+
+
+class FastRequest(web.Request):
+    """A web.Request whose whole body is here already.
+
+    It has what the handlers and policies of this program use; what they do not use (the URL,
+    cookies, forms) is not there.
+
+    Attributes:
+        fields: names in lower case, each of them once.
+        whole_body: None when the request has no body at all.
+        streamed_bytes: of the answer's body, as far as aiohttp's writer has written it.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        raw_path: str,
+        fields: dict[str, str],
+        body: bytes | None,
+        protocol: RequestHandler,
+        match_info: UrlMappingMatchInfo,
+        facts: dict[str, object],
+    ) -> None:
+        # Not the parent's: it wants a message of aiohttp's parser.
+        self.method = method
+        self.raw_path = raw_path
+        self.fields = fields
+        self.whole_body = body
+        self.app = match_info._apps[0]
+        self.headers = Fields(fields)
+        self.streamed_bytes = 0
+        self._protocol = protocol
+        self._match_info = match_info
+        self._state: dict[Any, Any] = {FACTS: facts}
+        if body is not None:
+            self._state[WHOLE_BODY] = body
+        self._cache: dict[str, Any] = {}
+
+    # Plain attributes where the parent computes: they are read more often than set.
+    method = ""
+    raw_path = ""
+    app: web.Application = None  # type: ignore[assignment]  # set for every request
+    headers: Fields = None  # type: ignore[assignment]
+    version = HttpVersion11
+    keep_alive = True
+    content = EMPTY_PAYLOAD  # the body has been read
+
+    @property
+    def content_length(self) -> int | None:
+        return None if self.whole_body is None else len(self.whole_body)
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:  # type: ignore[override]  # read only here
+        return self._protocol._loop
+
+    @property
+    def _payload_writer(self) -> AbstractStreamWriter:  # type: ignore[override]  # made when asked
+        """For answers that aiohttp writes."""
+        writer: StreamWriter | None = self._cache.get("writer")
+        if writer is None:
+            writer = self._cache["writer"] = StreamWriter(self._protocol, self._loop)
+            writer.on_body_write = self._count
+        return writer
+
+    def _count(self, size: int, _written: int) -> None:
+        self.streamed_bytes += size
