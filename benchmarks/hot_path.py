@@ -1,7 +1,7 @@
 """The gateway, its runner and its client in one process, for a tool that counts instructions.
 
-`python -m benchmarks.hot_path W1h 300` starts all three on one event loop, asks for every
-kind of work a hundred times, and then 300 times for W1h. Requests follow each other over one
+`python -m benchmarks.hot_path W1h 300` starts all three on one event loop, asks for every kind
+of work like it a hundred times, and then 300 times for W1h. Requests follow each other over one
 connection, so that two runs execute the same instructions.
 """
 
@@ -16,16 +16,18 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from benchmarks.gateway import PASSING, gateway_launch
+from benchmarks.gateway import CACHED, PASSING, gateway_launch
 from benchmarks.site import TENANT, Site, build_site
 from benchmarks.workloads import Exchange, all_work
 from gateway.app import create_app
-from gateway.logs import configure_logs
+from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import load
 from middleware.caller import KEY_HEADER, TENANT_HEADER
 
-WORK: Final = ("W1h", "W5", "W3", "EXT")
+PASSED_ON: Final = ("W1h", "W5", "W3", "EXT")
+FROM_CACHE: Final = ("W4", "W5c")
+WORK: Final = PASSED_ON + FROM_CACHE
 
 _KEY: Final = "a-key-for-counting-instructions"
 _WARM: Final = 100
@@ -81,21 +83,23 @@ async def exercise(work: str, times: int, folder: Path) -> None:
         RuntimeError: an answer was not the right one.
     """
     site = build_site(folder / "bundles")
-    exchanges = {
-        row.name: row.exchanges["gateway"] for row in all_work(site, _KEY) if row.name in WORK
-    }
+    cached = work in FROM_CACHE
+    kind, flavour, alike = (
+        ("gateway-cache", CACHED, FROM_CACHE) if cached else ("gateway", PASSING, PASSED_ON)
+    )
+    exchanges = {row.name: row.exchanges[kind] for row in all_work(site, _KEY) if row.name in alike}
     async with AsyncExitStack() as stack:
         answers = _answers(site)
         loop = asyncio.get_running_loop()
         runner = await loop.create_server(lambda: StandIn(answers), "127.0.0.1", 0)
         stack.callback(runner.close)
         runner_port = runner.sockets[0].getsockname()[1]
-        port = await _gateway(stack, folder, f"http://127.0.0.1:{runner_port}")
+        port = await _gateway(stack, folder, flavour, f"http://127.0.0.1:{runner_port}")
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         stack.callback(writer.close)
         client = Client(reader, writer)
         await _open_page(client, site)
-        for name, count in (*((name, _WARM) for name in WORK), (work, times)):
+        for name, count in (*((name, _WARM) for name in alike), (work, times)):
             exchange = exchanges[name]
             request = _request(exchange)
             for _ in range(count):
@@ -104,15 +108,18 @@ async def exercise(work: str, times: int, folder: Path) -> None:
                     raise RuntimeError(f"{name} was answered with {head[:15]!r}")
 
 
-async def _gateway(stack: AsyncExitStack, folder: Path, runner_url: str) -> int:
+async def _gateway(
+    stack: AsyncExitStack, folder: Path, flavour: Mapping[str, str], runner_url: str
+) -> int:
     environ = gateway_launch(
-        PASSING, folder=folder / "gateway", port=0, runner_url=runner_url, key=_KEY
+        flavour, folder=folder / "gateway", port=0, runner_url=runner_url, key=_KEY
     ).environ
     told = {**environ, "GATEWAY_PROBE_INTERVAL_MS": "3600000"}
     settings = load(told)
     log = stack.enter_context((folder / "log").open("w"))
-    configure_logs("json", settings.log_level, log, secrets=lambda: settings.secrets)
-    app = create_app(settings, load=lambda: load(told))
+    logs = ProcessLogs(settings, log.fileno())
+    stack.callback(logs.close)
+    app = create_app(settings, load=lambda: load(told), access_sink=logs.access)
     server = GatewayRunner(app, settings.listen, shutdown_s=1.0)
     await server.setup()
     stack.push_async_callback(server.cleanup)

@@ -50,6 +50,7 @@ class Live:
 
     def __init__(self, settings: Settings, slot: Slot, installs: Installs) -> None:
         self.slot = slot
+        self._tag = ServedBy(slot.current.identity.kind, slot.current.number)
         self.settings = settings
         self.policies = policies_of(settings)
         self.installs = installs
@@ -58,7 +59,9 @@ class Live:
     def served_by(self) -> ServedBy:
         """The current backend, as answers that no backend had a part in name it."""
         current = self.slot.current
-        return ServedBy(current.identity.kind, current.number)
+        if self._tag.generation != current.number:
+            self._tag = ServedBy(current.identity.kind, current.number)
+        return self._tag
 
     def commit(self, settings: Settings, installs: Installs) -> None:
         """Replace everything but the slot. Synchronous: no request sees a half of it."""

@@ -73,7 +73,7 @@ def _fast_routes(
                     label=one.resource.canonical if one.resource else UNMATCHED,
                     handler=route.handler,
                     caller=guards.caller_of.get(route.access),
-                token=guards.token,
+                    token=guards.token,
                     early=route.early,
                 )
                 for one in mounted[canonical_of(route.path)]

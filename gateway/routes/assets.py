@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -9,6 +10,8 @@ from backends.contract import AssetRequest, AssetResponse, ByteStream, is_identi
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
 from gateway.answer import Answer
+from gateway.asset_cache.bodies import SLICE_BYTES
+from gateway.fast_path.request import FastRequest
 from gateway.keys import ASSET_CACHE, LIVE, UI_TENANTS
 from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated
@@ -16,6 +19,7 @@ from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
 from gateway.ui_tenants import PARAMETER
 from middleware.access_log import note
+from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
 from middleware.carried import carried
@@ -28,8 +32,8 @@ _HTML = "text/html"
 _TENANT = "tenant"
 
 
-TenantOf = Callable[[web.Request, str, str, str], str | None]
-"""Whose bundle this is, from the request, its raw query, the extension and the hash."""
+TenantOf = Callable[[web.Request, "Address"], str | None]
+"""Whose bundle this is."""
 
 
 async def asset(request: web.Request) -> web.StreamResponse:
@@ -42,34 +46,55 @@ async def runner_asset(request: web.Request) -> web.StreamResponse:
     return await _serve(request, _told_tenant)
 
 
+def early_asset(request: FastRequest) -> Answer | None:
+    """The file from the memory of the cache, for a caller who may have it."""
+    fields = request.fields
+    if "if-match" in fields or "if-unmodified-since" in fields:
+        return None
+    if_none_match = fields.get("if-none-match")
+    if if_none_match is None and "if-modified-since" in fields:
+        return None
+    address = address_of(request.raw_path)
+    tenant = _tenant(request, address)
+    hit = request.app[ASSET_CACHE].hit(
+        address.extension,
+        address.content_hash,
+        address.path,
+        tenant,
+        if_none_match,
+        None if request.method == "HEAD" else fields.get("range"),
+        fields.get("accept-encoding"),
+        if_range=fields.get("if-range"),
+    )
+    if hit is None or len(hit.body) > SLICE_BYTES:
+        return None
+    note(request, tenant=tenant, extension=address.extension)
+    state = request._state
+    state[EXTENSION_FILE] = True
+    state[SERVED_BY] = request.app[LIVE].served_by
+    state[CACHE_RULE] = CacheRule.IMMUTABLE  # pages are not kept
+    return Answer(hit.status, hit.headers, hit.body)
+
+
 async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamResponse:
     """Find out for which tenant, delegate, stream."""
     request[EXTENSION_FILE] = True
-    raw_path, raw_query = split_raw(request.raw_path)
-    _, _, rest = raw_path.partition("/ext-ui/")
-    raw_extension, _, rest = rest.partition("/")
-    raw_hash, _, path = rest.partition("/")
-    extension, content_hash = decoded(raw_extension), _content_hash(raw_hash)
-    if not is_identifier(extension):
-        raise InvalidRequest("invalid_extension", field="path")
-    tenant = tenant_of(request, raw_query, extension, content_hash)
-    note(request, tenant=tenant, extension=extension)
-    with delegated(request) as generation:
+    address = address_of(request.raw_path)
+    tenant = tenant_of(request, address)
+    note(request, tenant=tenant, extension=address.extension)
+    live = request.app[LIVE]
+    with delegated(request, live) as generation:
         response = await request.app[ASSET_CACHE].fetch(
             AssetRequest(
                 request_id=request_id_of(request),
                 method=request.method,
-                extension_id=extension,
-                content_hash=content_hash,
-                path=path,
-                query=with_fields(
-                    raw_query,
-                    without=frozenset({_TENANT, PARAMETER}),
-                    add=((_TENANT, tenant),) if tenant else (),
-                ),
+                extension_id=address.extension,
+                content_hash=address.content_hash,
+                path=address.path,
+                query=address.query_for(tenant),
                 tenant_id=tenant,
                 headers=client_to_asset(request.headers.items()),
-                timeout_s=request.app[LIVE].settings.timeout_s,
+                timeout_s=live.settings.timeout_s,
                 service_token=request[SERVICE_TOKEN],
             ),
             tenant,
@@ -79,41 +104,70 @@ async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamRespons
         return await _send(request, response)
 
 
-@lru_cache(maxsize=1024)  # few bundles, and each of their files names one
-def _content_hash(raw: str) -> str:
-    content_hash = decoded(raw).lower()
+class Address(NamedTuple):
+    """What the target of a UI file says."""
+
+    extension: str
+    content_hash: str
+    path: str  # percent-encoded
+    tenant: str | None  # whom it names, which proves nothing
+    signed: str | None  # the value that proves it
+    query: str  # raw, without these two
+
+    def query_for(self, tenant: str | None) -> str:
+        """What the runner is asked with."""
+        if tenant is None:
+            return self.query
+        named = f"{_TENANT}={tenant}"  # an identifier: nothing in it needs an escape
+        return f"{self.query}&{named}" if self.query else named
+
+
+@lru_cache(maxsize=1024)  # a page asks for the same few files again and again
+def address_of(target: str) -> Address:
+    """Take a raw target apart.
+
+    Raises:
+        InvalidPath, InvalidContentHash, InvalidRequest: what is wrong with it.
+    """
+    raw_path, raw_query = split_raw(target)
+    _, _, rest = raw_path.partition("/ext-ui/")
+    raw_extension, _, rest = rest.partition("/")
+    raw_hash, _, path = rest.partition("/")
+    extension, content_hash = decoded(raw_extension), decoded(raw_hash).lower()
     if not is_content_hash(content_hash):
         raise InvalidContentHash
-    return content_hash
+    if not is_identifier(extension):
+        raise InvalidRequest("invalid_extension", field="path")
+    query = dict(query_pairs(raw_query))
+    kept = with_fields(raw_query, without=frozenset({_TENANT, PARAMETER}))
+    return Address(extension, content_hash, path, query.get(_TENANT), query.get(PARAMETER), kept)
 
 
-def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: str) -> str | None:
+def _tenant(request: web.Request, address: Address) -> str | None:
     """Whose bundle this is, from whoever may be believed; never from a bare parameter.
 
     Raises:
         TenantMismatch: the address names another tenant than the one it was made for.
     """
-    query = dict(query_pairs(raw_query))
     caller = carried(request, CALLER)
     known = request.app[UI_TENANTS]
-    auth = request.app[LIVE].settings.auth
     if caller is not None:
         tenant: str | None = caller.tenant_id
-    elif signed := query.get(PARAMETER):
-        tenant = known.verify(signed, extension, content_hash)
+    elif address.signed:
+        tenant = known.verify(address.signed, address.extension, address.content_hash)
     else:
-        tenant = known.remembered(extension, content_hash)
-    if tenant is None and isinstance(auth, DevAuth):
-        tenant = auth.tenant
-    named = query.get(_TENANT)
-    if named and tenant and named != tenant:
+        tenant = known.remembered(address.extension, address.content_hash)
+    if tenant is None:
+        auth = request.app[LIVE].settings.auth
+        tenant = auth.tenant if isinstance(auth, DevAuth) else None
+    if address.tenant and tenant and address.tenant != tenant:
         raise TenantMismatch
     return tenant
 
 
-def _told_tenant(request: web.Request, raw_query: str, _extension: str, _hash: str) -> str | None:
+def _told_tenant(request: web.Request, address: Address) -> str | None:
     """The runner protocol's rule: the query's tenant, else the header's."""
-    told = dict(query_pairs(raw_query)).get(_TENANT) or request.headers.get("x-tenant-id")
+    told = address.tenant or request.headers.get("x-tenant-id")
     if told and not is_identifier(told):
         raise InvalidRequest("invalid_tenant", field=_TENANT)
     return told or None
@@ -121,8 +175,10 @@ def _told_tenant(request: web.Request, raw_query: str, _extension: str, _hash: s
 
 def _cache_rule(response: AssetResponse) -> CacheRule:
     """The address names the content, but a page must be able to name newer content."""
-    content_type = dict(response.headers).get("content-type", "")
-    return CacheRule.REVALIDATE if content_type.startswith(_HTML) else CacheRule.IMMUTABLE
+    for name, value in response.headers:
+        if name == "content-type":
+            return CacheRule.REVALIDATE if value.startswith(_HTML) else CacheRule.IMMUTABLE
+    return CacheRule.IMMUTABLE
 
 
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:

@@ -5,9 +5,9 @@ import time
 from aiohttp import web
 
 from backends.slot import Generation
-from gateway.keys import LIVE
+from gateway.live import Live
 from middleware.access_log import note
-from middleware.backend_tag import SERVED_BY, ServedBy
+from middleware.backend_tag import SERVED_BY
 
 
 class delegated:  # noqa: N801 - read as a verb: with delegated(request) as generation
@@ -20,15 +20,14 @@ class delegated:  # noqa: N801 - read as a verb: with delegated(request) as gene
 
     __slots__ = ("_began", "_generation", "_request")
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, live: Live) -> None:
         self._request = request
-        self._generation = request.app[LIVE].slot.lease()
+        self._generation = live.slot.lease()
+        request[SERVED_BY] = live.served_by
 
     def __enter__(self) -> Generation:
-        generation = self._generation.__enter__()
-        self._request[SERVED_BY] = ServedBy(generation.identity.kind, generation.number)
         self._began = time.perf_counter()
-        return generation
+        return self._generation.__enter__()
 
     def __exit__(self, *exc: object) -> None:
         self._generation.__exit__(*exc)

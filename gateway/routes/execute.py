@@ -54,7 +54,7 @@ async def execute(request: web.Request) -> web.StreamResponse:
     if call.method != early:  # the body had a word in it
         _require_method(install, call.method, path)
 
-    with delegated(request) as generation:
+    with delegated(request, live) as generation:
         result = await generation.backend.execute(
             _execute_request(request, install, call, path, live.settings.timeout_s)
         )

@@ -39,7 +39,7 @@ async def execute_envelope(request: web.Request) -> Answer:
         return _envelope(ExecuteResult(status=400, error="missing_routing_headers"))
     call = _decoded(request, raw or b"")
     note(request, tenant=call.context.tenant_id, extension=call.context.extension_id)
-    with delegated(request) as generation:
+    with delegated(request, request.app[LIVE]) as generation:
         result = await generation.backend.execute(call)
     if result.error is not None:
         note(request, reason=result.error)

@@ -6,13 +6,11 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.answer import Answer
+from gateway.fast_path.path import Early
 from gateway.routes import admin, assets, console, execute, health, logs, runner_api, ui_url
 from middleware.body_limit import no_continue_yet
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Early = Callable[[web.Request], Answer | None]
-"""An answer that needs no waiting, or None: the handler has to find it."""
 
 
 class Access(Enum):
@@ -32,7 +30,7 @@ class Route:
     handler: Handler
     access: Access
     fast: bool = False  # its requests may take the fast path
-    early: Early | None = None
+    early: Early | None = None  # and may be answered before it waits for anything
 
 
 _ASSET = "ext-ui/{extension}/{content_hash}/{path:.*}"
@@ -48,8 +46,10 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("*", "/api/ext/{extension}/{path:.*}", execute.execute, Access.CALLER, fast=True),
     Route("*", "/api/ext-proxy/{extension}", execute.execute, Access.CALLER, fast=True),
     Route("*", "/api/ext-proxy/{extension}/{path:.*}", execute.execute, Access.CALLER, fast=True),
-    Route("GET", f"/runner/{_ASSET}", assets.asset, Access.BROWSER, fast=True),
-    Route("GET", f"/{_ASSET}", assets.asset, Access.BROWSER, fast=True),
+    *(
+        Route("GET", path, assets.asset, Access.BROWSER, fast=True, early=assets.early_asset)
+        for path in (f"/runner/{_ASSET}", f"/{_ASSET}")
+    ),
     Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE, fast=True),
     Route("GET", "/gateway/v1/extensions/{extension}/ui-url", ui_url.ui_url, Access.CALLER),
     Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),

@@ -26,7 +26,7 @@ async def ui_url(request: web.Request) -> web.Response:
         raise InvalidRequest("path_not_absolute", field="path")
     install = await live.installs.resolve(caller.tenant_id, decoded(raw_path.split("/")[4]))
     note(request, tenant=install.tenant_id, extension=install.registry_id)
-    with delegated(request) as generation:
+    with delegated(request, live) as generation:
         url = generation.backend.resolve_ui_url(
             install.registry_id, install.content_hash, client_path, tenant_id=install.tenant_id
         )
