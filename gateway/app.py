@@ -74,6 +74,8 @@ def create_app(
 
     def commit(committed: Settings) -> None:
         # In the switch itself: what was granted under the old backend no longer counts.
+        if isinstance(committed.auth, ProxyAuth):
+            app[UI_TENANTS].follow(committed.auth.key)
         cache.reconfigure(max_bytes=committed.asset_cache_bytes, folder=committed.asset_cache_dir)
         on_commit(committed)
 
@@ -106,6 +108,7 @@ def create_app(
 
 
 def _signing_key(settings: Settings) -> str:
-    """One key for all replicas, which share the gateway key; alone, any key will do."""
+    """One key for all workers and replicas, which share the gateway key; without one nothing
+    is signed."""
     auth = settings.auth
     return auth.key if isinstance(auth, ProxyAuth) else secrets.token_urlsafe()

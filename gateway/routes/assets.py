@@ -14,7 +14,7 @@ from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
-from gateway.ui_tenants import PARAMETER
+from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from middleware.access_log import note
 from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
@@ -101,8 +101,10 @@ def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: 
         tenant: str | None = caller.tenant_id
     elif signed := query.get(PARAMETER):
         tenant = known.verify(signed, extension, content_hash)
+        if tenant is not None:
+            request[UI_COOKIE] = page_cookie(request, signed, request.app[LIVE].settings)
     else:
-        tenant = known.remembered(extension, content_hash)
+        tenant = known.verify(value_in_cookies(request), extension, content_hash)
     if tenant is None and isinstance(auth, DevAuth):
         tenant = auth.tenant
     named = query.get(_TENANT)
@@ -126,7 +128,7 @@ def _cache_rule(response: AssetResponse) -> CacheRule:
 
 
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:
-    headers = found.headers + server_timing(found.queued_ms)
+    headers = found.headers + server_timing(found.queued_ms) + (carried(request, UI_COOKIE) or ())
     if isinstance(found.body, bytes):
         return Answer(found.status, headers, found.body)
     response = web.StreamResponse(status=found.status)
