@@ -5,9 +5,10 @@ from collections.abc import Callable
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.keys import IN_FLIGHT, LIVE, METRICS
+from gateway.keys import IN_FLIGHT, LIVE, METRICS, STATE
 from gateway.problems import render
 from gateway.routes.table import Access, AccessOf
+from gateway.state import State
 from middleware.access_log import AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
@@ -16,7 +17,7 @@ from middleware.caching import stamp_caching
 from middleware.caller import DevAuth, ProxyAuth, caller
 from middleware.connection_close import connection_close
 from middleware.cors import cors, stamp_cors
-from middleware.guard import Guard, guarded, stamped
+from middleware.guard import Guard, Stamp, guarded, stamped
 from middleware.isolation import stamp_isolation
 from middleware.load_shed import load_shed
 from middleware.metrics import metrics
@@ -44,6 +45,7 @@ def install(app: web.Application, access_of: AccessOf, sink: Sink) -> None:
             stamp_isolation(lambda: app[LIVE].policies.isolation),
             note_status,
             _say_nothing_of_ourselves,
+            _last_of_a_stop(app[STATE]),
         )
     )
 
@@ -51,6 +53,18 @@ def install(app: web.Application, access_of: AccessOf, sink: Sink) -> None:
 def _say_nothing_of_ourselves(_: web.BaseRequest, response: web.StreamResponse) -> None:
     """aiohttp names itself, Python and both versions: a shopping list for an attacker."""
     response.headers.popall(hdrs.SERVER, None)
+
+
+def _last_of_a_stop(state: State) -> Stamp:
+    """Once asked to stop, each answer is its connection's last: the next request goes to
+    whoever still serves, instead of into a connection that is about to be closed."""
+
+    def stamp(_: web.BaseRequest, response: web.StreamResponse) -> None:
+        if state.stopping:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
+
+    return stamp
 
 
 def _middlewares(app: web.Application, access_of: AccessOf, sink: Sink) -> list[Middleware]:
