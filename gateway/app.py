@@ -29,11 +29,12 @@ from gateway.keys import (
 from gateway.live import Live
 from gateway.probe import Prober
 from gateway.receipts import Receipts
-from gateway.reload import Openers, Reloader
+from gateway.reload import Reloader
 from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
 from gateway.state import State
+from gateway.swap import Openers, Swapper
 from gateway.ui_tenants import UiTenants
 from gateway.warming import warm
 from middleware.access_log import Sink, through_structlog
@@ -74,6 +75,8 @@ def create_app(
 
     def commit(committed: Settings) -> None:
         # In the switch itself: what was granted under the old backend no longer counts.
+        if isinstance(committed.auth, ProxyAuth):
+            app[UI_TENANTS].follow(committed.auth.key)
         cache.reconfigure(max_bytes=committed.asset_cache_bytes, folder=committed.asset_cache_dir)
         on_commit(committed)
 
@@ -82,15 +85,15 @@ def create_app(
         live = app[LIVE] = Live(settings, slot, openers.installs(settings))
         prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
         receipts = app[RECEIPTS] = Receipts()
-        reloader = app[RELOADER] = Reloader(
-            live, prober, receipts, openers, load=load, on_commit=commit
-        )
+        swapper = Swapper(live, prober, openers, on_commit=commit)
+        reloader = app[RELOADER] = Reloader(swapper, receipts, load=load)
         warming = asyncio.create_task(warm(slot.current.backend, live.installs), name="warming")
         async with prober.running():
             yield
         warming.cancel()
         await asyncio.wait([warming])
         await reloader.aclose()
+        await swapper.aclose()
         await cache.aclose()
         await live.installs.aclose()
         await slot.aclose(within_s=0)  # the server has waited for the calls already
@@ -106,6 +109,7 @@ def create_app(
 
 
 def _signing_key(settings: Settings) -> str:
-    """One key for all replicas, which share the gateway key; alone, any key will do."""
+    """One key for all workers and replicas, which share the gateway key; without one nothing
+    is signed."""
     auth = settings.auth
     return auth.key if isinstance(auth, ProxyAuth) else secrets.token_urlsafe()

@@ -10,7 +10,7 @@ from gateway.fast_path.path import FastPath
 from gateway.live import Live
 from gateway.probe import Prober
 from gateway.receipts import Receipts
-from gateway.reload import Reloader
+from gateway.reload import Reloading
 from gateway.state import State
 from gateway.ui_tenants import UiTenants
 from middleware.load_shed import InFlight
@@ -19,7 +19,7 @@ from middleware.metrics import Metrics
 LIVE = web.AppKey("live", Live)
 PROBER = web.AppKey("prober", Prober)
 RECEIPTS = web.AppKey("receipts", Receipts)
-RELOADER = web.AppKey("reloader", Reloader)
+RELOADER = web.AppKey("reloader", Reloading)
 METRICS = web.AppKey("metrics", Metrics)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 ASSET_CACHE = web.AppKey("asset_cache", AssetCache)

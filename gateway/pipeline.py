@@ -8,9 +8,10 @@ from aiohttp.typedefs import Middleware
 from gateway.dispatch import canonical_of, match_of
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.path import FAST_METHODS, FastPath, FastRoute, Parts
-from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE, METRICS
+from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE, METRICS, STATE
 from gateway.problems import render
 from gateway.routes.table import Access, AccessOf, Route
+from gateway.state import State
 from middleware.access_log import AccessLines, AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
@@ -47,13 +48,14 @@ def install(app: web.Application, routes: Iterable[Route], access_of: AccessOf, 
     stamps = _stamps(app)
     app.on_response_prepare.append(stamped(*stamps))
     parts = Parts(
-        heads=Heads(lambda: app[LIVE], stamps),
+        heads=Heads(lambda: app[LIVE], stamps, app[STATE]),
         lines=AccessLines(lambda: _ACCESS_LOG, sink),
         metrics=app[METRICS],
         render=render,
         load_shed=lambda: app[LIVE].policies.load_shed,
         body_limit=lambda: app[LIVE].policies.body_limit,
         in_flight=app[IN_FLIGHT],
+        state=app[STATE],
     )
     app[FAST_PATH] = FastPath(parts, _fast_routes(app, routes, guards))
 
@@ -92,12 +94,25 @@ def _stamps(app: web.Application) -> tuple[Stamp, ...]:
         stamp_isolation(lambda: app[LIVE].policies.isolation),
         note_status,
         _say_nothing_of_ourselves,
+        _last_of_a_stop(app[STATE]),
     )
 
 
 def _say_nothing_of_ourselves(_: web.BaseRequest, response: web.StreamResponse) -> None:
     """aiohttp names itself, Python and both versions: a shopping list for an attacker."""
     response.headers.popall(hdrs.SERVER, None)
+
+
+def _last_of_a_stop(state: State) -> Stamp:
+    """Once asked to stop, each answer is its connection's last: the next request goes to
+    whoever still serves, instead of into a connection that is about to be closed."""
+
+    def stamp(_: web.BaseRequest, response: web.StreamResponse) -> None:
+        if state.stopping:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
+
+    return stamp
 
 
 def _middlewares(

@@ -17,7 +17,7 @@ from gateway.keys import LIVE
 from gateway.process_logs import ProcessLogs
 from gateway.routes.health import json_response, metrics, readyz
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
-from gateway.serve import run
+from gateway.serve import Alone, run
 from gateway.settings import Settings, load
 
 
@@ -62,7 +62,7 @@ def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, por
         access_sink=logs.access,
         routes=ROUTES,
     )
-    return run(app, own, logs, announce=_announce)
+    return run(app, own, logs, Alone(environ, _announce))
 
 
 async def _announce(origin: str, _settings: Settings, _app: web.Application) -> None:

@@ -4,26 +4,122 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 import structlog
 from aiohttp import web
 
 from gateway.allocator import keep_large_blocks
 from gateway.app import create_app
-from gateway.keys import RELOADER, STATE
+from gateway.hand_over import LINGER_S, HandOver
+from gateway.keys import LIVE, RELOADER, STATE
+from gateway.listeners import BACKLOG, Sockets, listening, origin_of
+from gateway.notify import READY, STOPPING, notify
 from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
 from gateway.tls import LiveCertificate
 from gateway.welcome import welcome
 
-BACKLOG = 1024
+Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
 
 _log = structlog.get_logger("serve")
 
-Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
+
+class Serving:
+    """An application on its sockets, until it is told to stop.
+
+    Attributes:
+        stop: set it, and the process ends in order.
+        linger_s: how long connections are still served after the last accept, because
+            somebody else goes on serving the port.
+    """
+
+    def __init__(self, server: GatewayRunner, certificate: LiveCertificate | None) -> None:
+        self.stop = asyncio.Event()
+        self.linger_s = 0.0
+        self.certificate = certificate
+        self._server = server
+        self._sites: dict[socket.socket, web.SockSite] = {}
+
+    @property
+    def sockets(self) -> Sockets:
+        """What is accepted on now."""
+        return list(self._sites)
+
+    async def accept_on(self, sockets: Sockets) -> None:
+        """Accept on these and no others."""
+        context = None if self.certificate is None else self.certificate.context
+        for one in sockets:
+            if one not in self._sites:
+                # A copy: the site closes what it was given.
+                site = web.SockSite(self._server, one.dup(), ssl_context=context, backlog=BACKLOG)
+                self._sites[one] = site
+                await site.start()
+        for one in self._sites.keys() - set(sockets):
+            await self._sites.pop(one).stop()
+
+    async def wind_up(self) -> None:
+        """Accept nothing more, and give what is open a little time."""
+        sockets = self.sockets
+        await self.accept_on(())
+        for one in sockets:
+            one.close()
+        await asyncio.sleep(self.linger_s)
+
+
+class Host(Protocol):
+    """What kind of process this is: one that serves alone, or a worker among others."""
+
+    def sockets(self, listen: Listen) -> Sockets:
+        """What to accept on. Raises OSError when that cannot be had."""
+
+    async def started(
+        self, origin: str, settings: Settings, app: web.Application, serving: Serving
+    ) -> None:
+        """Called once the port is open, with the origin that clients use."""
+
+    async def stopping(self) -> None:
+        """Called when this process was told to stop, before it does."""
+
+
+class Alone:
+    """The one process of a gateway without workers.
+
+    Args:
+        announce: prints the way in.
+    """
+
+    def __init__(self, environ: Mapping[str, str], announce: Announce) -> None:
+        self._environ = environ
+        self._announce = announce
+
+    def sockets(self, listen: Listen) -> Sockets:
+        """See Host."""
+        (mine,) = listening(listen, self._environ)
+        return mine
+
+    async def started(
+        self, origin: str, settings: Settings, app: web.Application, serving: Serving
+    ) -> None:
+        """See Host."""
+
+        def leave() -> None:
+            serving.linger_s = LINGER_S
+            serving.stop.set()
+
+        hand_over = HandOver(lambda: serving.sockets, self._environ, leave)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, hand_over.asked)
+        _log.info("started", origin=origin, pid=os.getpid())
+        await self._announce(origin, settings, app)
+        notify(self._environ, READY)
+
+    async def stopping(self) -> None:
+        """See Host."""
+        notify(self._environ, STOPPING)
 
 
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
@@ -35,20 +131,15 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         on_commit=logs.follow,
         access_sink=logs.access,
     )
-    return run(app, settings, logs, announce=welcome)
+    return run(app, settings, logs, Alone(environ, welcome))
 
 
-def run(app: web.Application, settings: Settings, logs: ProcessLogs, *, announce: Announce) -> int:
-    """Run `app` on the fastest loop there is.
-
-    Args:
-        logs: closed at the end.
-        announce: called once the port is open, with the origin that clients use.
-    """
+def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host) -> int:
+    """Run `app` on the fastest loop there is. Closes `logs` at the end."""
     keep_large_blocks()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_run(app, settings, announce))
+            runner.run(_run(app, settings, host))
     except OSError as why:
         _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
         return 1
@@ -57,29 +148,23 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, *, announce
     return 0
 
 
-async def _run(app: web.Application, settings: Settings, announce: Announce) -> None:
+async def _run(app: web.Application, settings: Settings, host: Host) -> None:
     listen = settings.listen
     certificate = _certificate(listen)
     server = GatewayRunner(app, listen, shutdown_s=settings.drain_s)
     await server.setup()
     try:
-        site = web.TCPSite(
-            server,
-            listen.host,
-            listen.port,
-            ssl_context=None if certificate is None else certificate.context,
-            backlog=BACKLOG,
-        )
-        await site.start()
-        origin = _origin(listen, server)
-        stop = _on_signals(app, certificate)
-        _log.info("started", origin=origin, pid=os.getpid())
-        await announce(origin, settings, app)
+        serving = Serving(server, certificate)
+        sockets = host.sockets(listen)
+        await serving.accept_on(sockets)
+        _on_signals(app, serving)
+        await host.started(origin_of(listen, sockets), settings, app, serving)
         _spare_the_collector()
-        await stop.wait()
+        await serving.stop.wait()
         app[STATE].stopping = True
-        _log.info("stopping", drain_s=settings.drain_s)
-        await site.stop()
+        _log.info("stopping", drain_s=app[LIVE].settings.drain_s)
+        await host.stopping()
+        await serving.wind_up()
     finally:
         await server.cleanup()
         _log.info("stopped")
@@ -96,39 +181,29 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
-def _on_signals(app: web.Application, certificate: LiveCertificate | None) -> asyncio.Event:
+def _on_signals(app: web.Application, serving: Serving) -> None:
     """SIGHUP reloads; the first SIGTERM or SIGINT stops in order, the second at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     def ask_to_stop() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        stop.set()
+        serving.stop.set()
 
     def reload() -> None:
-        if certificate is not None:
-            certificate.reread()
+        if serving.certificate is not None:
+            serving.certificate.reread()
         app[RELOADER].signalled()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    return stop
 
 
 def _certificate(listen: Listen) -> LiveCertificate | None:
     if listen.tls_cert is None or listen.tls_key is None:
         return None
     return LiveCertificate(listen.tls_cert, listen.tls_key)
-
-
-def _origin(listen: Listen, server: GatewayRunner) -> str:
-    """The address that a client on this machine uses; port 0 has become a real one."""
-    port = server.addresses[0][1]
-    host = "127.0.0.1" if listen.host in {"0.0.0.0", "::", ""} else listen.host  # noqa: S104
-    if ":" in host:
-        host = f"[{host}]"
-    return f"{'https' if listen.tls_cert else 'http'}://{host}:{port}"
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,30 +1,55 @@
 """For which tenant an iframe asks: a browser's iframe can send no key.
 
 Whoever resolved the page's address was a known caller, so the address carries that caller's
-tenant as a signed, expiring value. The page's scripts and styles repeat no query, so what a
-valid value said is remembered for the bundle it was made for.
+tenant as a signed, expiring value. The page's scripts and styles repeat no query; for them
+the same value comes back as a cookie (RFC 6265) of this one bundle's addresses. Nothing is
+remembered here, so any worker and any replica with the same key can serve any file.
 """
 
 import time
-from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
+from aiohttp import hdrs, web
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-PARAMETER = "_ext"
-LIFETIME_S = 12 * 3600
-REMEMBERED = 10_000
+from backends.contract import Pairs
+from gateway.settings import Settings
+
+PARAMETER: Final = "_ext"
+COOKIE: Final = "ext-ui-tenant"
+LIFETIME_S: Final = 12 * 3600
+KEYS_KEPT: Final = 4
+MAX_BELIEVED: Final = 4096
+
+UI_COOKIE: web.RequestKey[Pairs] = web.RequestKey("ui_cookie")
+"""Fields that the answer to a page gives the browser for the page's other files."""
 
 
 class UiTenants:
-    """Signs and verifies tenants in page addresses.
+    """Signs and verifies tenants in page addresses and cookies.
 
     Args:
-        key: the signing secret; every replica of one gateway needs the same.
+        key: the signing secret; every worker and replica of one gateway needs the same.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, key: str) -> None:
-        self._signer = URLSafeTimedSerializer(key, salt="extension-ui-tenant")
-        self._remembered: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+    def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._key = key
+        self._signer = _signer(key)
+        self._believed: dict[str, _Believed] = {}
+        self._replaced: list[tuple[float, URLSafeTimedSerializer]] = []  # until when, newest first
+
+    def follow(self, key: str) -> None:
+        """Sign with `key` from now on. What older keys have signed counts until it expires."""
+        if key == self._key:
+            return
+        self._replaced.insert(0, (self._clock() + LIFETIME_S, self._signer))
+        del self._replaced[KEYS_KEPT:]
+        self._key, self._signer = key, _signer(key)
+        self._believed.clear()
 
     def sign(self, tenant_id: str, extension_id: str, content_hash: str) -> str:
         """A value that says: this tenant may see this bundle of this extension."""
@@ -32,29 +57,82 @@ class UiTenants:
 
     def verify(self, value: str, extension_id: str, content_hash: str) -> str | None:
         """The tenant that `value` was signed for, if it is about this very bundle."""
-        try:
-            said = self._signer.loads(value, max_age=LIFETIME_S)
-        except BadData:
+        believed = self._believed.get(value)
+        if believed is None or believed.until <= time.time():
+            believed = self._read(value)
+        if believed is None or believed.bundle != (extension_id, content_hash):
             return None
-        match said:
-            case [str(tenant_id), str(extension), str(bundle)] if (extension, bundle) == (
-                extension_id,
-                content_hash,
-            ):
-                self._remember(extension_id, content_hash, tenant_id)
-                return tenant_id
+        return believed.tenant_id
+
+    def _read(self, value: str) -> "_Believed | None":
+        now = self._clock()
+        replaced = (signer for until, signer in self._replaced if until > now)
+        for signer in (self._signer, *replaced):
+            try:
+                said, signed_at = signer.loads(value, max_age=LIFETIME_S, return_timestamp=True)
+            except BadData:
+                continue
+            match said:
+                case [str(tenant_id), str(extension), str(bundle)]:
+                    until = signed_at.timestamp() + LIFETIME_S
+                    return self._remember(value, _Believed(tenant_id, (extension, bundle), until))
+            return None
         return None
 
-    def remembered(self, extension_id: str, content_hash: str) -> str | None:
-        """The tenant that a valid value last named for this bundle, until it expires."""
-        known = self._remembered.get((extension_id, content_hash))
-        if known is None or known[1] < time.monotonic():
-            return None
-        return known[0]
+    def _remember(self, value: str, believed: "_Believed") -> "_Believed":
+        # All files of a page bring the same value, and reading it costs more than a small file.
+        if len(self._believed) >= MAX_BELIEVED:
+            self._believed.clear()
+        self._believed[value] = believed
+        return believed
 
-    def _remember(self, extension_id: str, content_hash: str, tenant_id: str) -> None:
-        bundle = (extension_id, content_hash)
-        self._remembered[bundle] = (tenant_id, time.monotonic() + LIFETIME_S)
-        self._remembered.move_to_end(bundle)
-        if len(self._remembered) > REMEMBERED:
-            self._remembered.popitem(last=False)
+
+class _Believed(NamedTuple):
+    """What a valid value says."""
+
+    tenant_id: str
+    bundle: tuple[str, str]  # extension, content hash
+    until: float  # seconds since the epoch
+
+
+def _signer(key: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(key, salt="extension-ui-tenant")
+
+
+def value_in_cookies(request: web.BaseRequest) -> str:
+    """The value that a page's file brings back; "" when it brings none.
+
+    Read without the library's parser: the app's own cookies come along with every file, and
+    taking all of them apart costs more than the rest of a small request.
+    """
+    for field in request.headers.getall(hdrs.COOKIE, ()):
+        for pair in field.split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == COOKIE:
+                return value
+    return ""
+
+
+def page_cookie(request: web.BaseRequest, value: str, settings: Settings) -> Pairs:
+    """The Set-Cookie fields by which the files beside a page will know their tenant.
+
+    Browsers send no ordinary cookie for a page that another site frames or that a sandbox
+    leaves without an origin. Such a page gets one that is marked for it; browsers keep those
+    over HTTPS and on localhost only.
+
+    Args:
+        value: what the page's address carried, verified.
+    """
+    before, _, rest = request.raw_path.partition("/ext-ui/")
+    bundle = "/ext-ui/" + "/".join(rest.split("/", 2)[:2]) + "/"
+    # A proxy may map what browsers see to another path.
+    seen_by_browsers = urlsplit(settings.public_base).path.rstrip("/")
+    is_foreign = settings.ui_sandbox or request.headers.get("Sec-Fetch-Site") == "cross-site"
+    site = "SameSite=None; Secure; Partitioned" if is_foreign else "SameSite=Lax"
+    return tuple(
+        (
+            hdrs.SET_COOKIE.lower(),
+            f"{COOKIE}={value}; Path={path}{bundle}; Max-Age={LIFETIME_S}; HttpOnly; {site}",
+        )
+        for path in dict.fromkeys((before, seen_by_browsers))
+    )

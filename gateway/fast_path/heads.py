@@ -16,6 +16,7 @@ from backends.contract import Pairs
 from gateway.answer import BODILESS, Answer
 from gateway.fast_path.request import FastRequest
 from gateway.live import Live
+from gateway.state import State
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE
 from middleware.guard import Stamp
@@ -28,7 +29,7 @@ _MAX_HEAD_BYTES: Final = 4096  # a longer one is not worth remembering
 _OF_THIS_ANSWER: Final = frozenset({"content-length", "date", "x-request-id"})
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
-_Kind = tuple[int, Pairs, bool, int, int, bool, str | None]
+_Kind = tuple[int, Pairs, bool, int, int, bool, str | None, bool]
 
 
 class Heads:
@@ -38,8 +39,9 @@ class Heads:
         stamps: applied in order to the answers of a kind that is new.
     """
 
-    def __init__(self, live: Callable[[], Live], stamps: Sequence[Stamp]) -> None:
+    def __init__(self, live: Callable[[], Live], stamps: Sequence[Stamp], state: State) -> None:
         self._live = live
+        self._state = state
         self._stamps = stamps
         self._known: dict[_Kind, bytes] = {}
         self._policies: object = None
@@ -61,7 +63,8 @@ class Heads:
             live.slot.current.number if served_by is None else served_by.generation,
             id(rule),  # a member of an enumeration: there is only one of each
             EXTENSION_FILE in state,
-            request.headers.get(hdrs.ORIGIN) if policies.cors.allowed_origins else None,
+            request.fields.get("origin") if policies.cors.allowed_origins else None,
+            self._state.stopping,
         )
         known = self._known.get(kind)
         if known is None:

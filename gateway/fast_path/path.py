@@ -20,6 +20,7 @@ from gateway.dispatch import Handler, pattern_of
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.reader import Parsed
 from gateway.fast_path.request import FastRequest
+from gateway.state import State
 from middleware import metrics as outcomes
 from middleware.access_log import ABANDONED, ANSWERED, AccessLines, is_gone, note, note_cut_off
 from middleware.body_limit import BodyLimit, check_length
@@ -72,6 +73,7 @@ class Parts:
     load_shed: Source[LoadShed]
     body_limit: Source[BodyLimit]
     in_flight: InFlight
+    state: State
 
 
 class Target:
@@ -116,7 +118,7 @@ class FastPath:
     def begin(self, protocol: "FastProtocol", parsed: Parsed) -> bool:
         """Answer the request, now or in a task; False: it is not for this way."""
         target = self._targets.get(parsed.line) or self._target(parsed.line)
-        if target is None:
+        if target is None or self._parts.state.stopping:
             return False
         Exchange(self._parts, protocol, target, parsed).begin()
         return True
@@ -251,7 +253,7 @@ class Exchange:
             keep_alive = False
         finally:
             self._end(event, status, outcome)
-            self._protocol.over(keep_alive=keep_alive)
+            self._protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
 
     def _send(self, answer: Answer) -> None:
         self._facts["status"] = answer.status

@@ -17,7 +17,7 @@ from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
-from gateway.ui_tenants import PARAMETER
+from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE, CacheRule
@@ -55,6 +55,8 @@ def early_asset(request: FastRequest) -> Answer | None:
     if if_none_match is None and "if-modified-since" in fields:
         return None
     address = address_of(request.raw_path)
+    if address.signed:
+        return None  # a page, whose answer carries a cookie
     tenant = _tenant(request, address)
     hit = request.app[ASSET_CACHE].hit(
         address.extension,
@@ -155,8 +157,12 @@ def _tenant(request: web.Request, address: Address) -> str | None:
         tenant: str | None = caller.tenant_id
     elif address.signed:
         tenant = known.verify(address.signed, address.extension, address.content_hash)
+        if tenant is not None:
+            settings = request.app[LIVE].settings
+            request[UI_COOKIE] = page_cookie(request, address.signed, settings)
     else:
-        tenant = known.remembered(address.extension, address.content_hash)
+        value = value_in_cookies(request)
+        tenant = known.verify(value, address.extension, address.content_hash) if value else None
     if tenant is None:
         auth = request.app[LIVE].settings.auth
         tenant = auth.tenant if isinstance(auth, DevAuth) else None
@@ -182,7 +188,7 @@ def _cache_rule(response: AssetResponse) -> CacheRule:
 
 
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:
-    headers = found.headers + server_timing(found.queued_ms)
+    headers = found.headers + server_timing(found.queued_ms) + (carried(request, UI_COOKIE) or ())
     if isinstance(found.body, bytes):
         return Answer(found.status, headers, found.body)
     response = web.StreamResponse(status=found.status)

@@ -14,9 +14,9 @@ from gateway.app import create_app
 from gateway.installs.contract import ExtensionNotInstalled, Install, Installs
 from gateway.keys import LIVE
 from gateway.live import Live
-from gateway.reload import Openers
 from gateway.server import GatewayRunner
 from gateway.settings import Settings, load
+from gateway.swap import Openers
 from tests.fakes.runner import FakeRunner
 
 HASH = "sha256:" + "ab" * 32

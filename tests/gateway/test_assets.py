@@ -150,30 +150,121 @@ async def test_the_runner_hears_the_tenant_of_the_gateway_and_never_the_browsers
     assert (status, problem["error"]) == (403, "tenant_mismatch")
 
 
-async def test_an_iframe_is_believed_by_its_signed_address_and_its_files_after_it(
+async def _page_of(gateway: Gateway, key: str = KEY) -> URL:
+    """The address of t-1's page, as the app is told it."""
+    resolve = f"{gateway.url}/gateway/v1/extensions/acme.crm/ui-url?path=/a"
+    headers = {"x-gateway-key": key, "x-alga-tenant": "t-1"}
+    async with gateway.client.get(resolve, headers=headers) as answer:
+        assert answer.status == 200
+        page = (await answer.json())["url"]
+    assert page.startswith("/runner/ext-ui/registry-1/sha256%3A")
+    return URL(gateway.url + page, encoded=True)
+
+
+async def _cookie_of(gateway: Gateway, page: URL, **headers: str) -> tuple[str, str]:
+    """The cookie that comes with a page: `name=value`, and its attributes."""
+    async with gateway.client.get(page, headers=headers) as answer:
+        assert answer.status == 200
+        (cookie,) = answer.headers.getall("set-cookie")
+    pair, _, attributes = cookie.partition("; ")
+    return pair, attributes
+
+
+async def test_an_iframe_is_believed_by_its_signed_address_and_its_files_by_their_cookie(
     runner: FakeRunner,
 ) -> None:
     environ = in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY)
-    key = {"x-gateway-key": KEY, "x-alga-tenant": "t-1"}
-    async with running(environ) as gateway:
-        resolve = f"{gateway.url}/gateway/v1/extensions/acme.crm/ui-url?path=/a"
-        async with gateway.client.get(resolve, headers=key) as answer:
+    async with running(environ) as gateway, running(environ) as replica:
+        page = await _page_of(gateway)
+        async with gateway.client.get(f"{gateway.url}{SCRIPT}?tenant=forged") as answer:
             assert answer.status == 200
-            page = (await answer.json())["url"]
-        assert page.startswith("/runner/ext-ui/registry-1/sha256%3A")
-        script = SCRIPT + "?tenant=forged"
-        async with gateway.client.get(gateway.url + script) as answer:
+        pair, attributes = await _cookie_of(gateway, page)
+        folder = page.raw_path.removesuffix("index.html")
+        assert attributes == f"Path={folder}; Max-Age=43200; HttpOnly; SameSite=Lax"
+        # Any other process with the same key serves the page's files, and knows no more.
+        among_others = {"cookie": f"session=x; {pair}; theme=dark"}
+        async with replica.client.get(replica.url + SCRIPT, headers=among_others) as answer:
             assert answer.status == 200
-        async with gateway.client.get(URL(gateway.url + page, encoded=True)) as answer:
-            assert answer.status == 200
+            assert "set-cookie" not in answer.headers
         async with gateway.client.get(gateway.url + SCRIPT) as answer:
             assert answer.status == 200
-        tampered = page.replace("tenant=t-1", "tenant=t-2")
-        async with gateway.client.get(URL(gateway.url + tampered, encoded=True)) as answer:
+        other = SCRIPT.replace("registry-1", "registry-2")
+        async with gateway.client.get(gateway.url + other, headers={"cookie": pair}) as answer:
+            assert answer.status == 200
+        tampered = URL(str(page).replace("tenant=t-1", "tenant=t-2"), encoded=True)
+        async with gateway.client.get(tampered) as answer:
             assert answer.status == 403
-    before, first, later = runner.assets
-    assert "x-tenant-id" not in before.headers
-    assert "tenant" not in before.target
+    forged, first, with_cookie, of_another = runner.assets
+    assert "x-tenant-id" not in forged.headers
+    assert "tenant" not in forged.target
     assert first.headers["x-tenant-id"] == "t-1"
     assert "_ext=" not in first.target
-    assert later.headers["x-tenant-id"] == "t-1"
+    assert with_cookie.headers["x-tenant-id"] == "t-1"
+    assert "cookie" not in with_cookie.headers
+    assert "x-tenant-id" not in of_another.headers
+
+
+async def test_a_page_that_browsers_take_for_foreign_gets_a_cookie_that_they_send(
+    runner: FakeRunner,
+) -> None:
+    environ = in_front_of(
+        runner,
+        GATEWAY_AUTH="proxy",
+        GATEWAY_PROXY_KEY=KEY,
+        RUNNER_PUBLIC_BASE="/runner",
+    )
+    async with running(environ) as gateway:
+        page = await _page_of(gateway)
+        _, framed_elsewhere = await _cookie_of(gateway, page, **{"Sec-Fetch-Site": "cross-site"})
+    async with running(environ | {"EXT_UI_SANDBOX": "true"}) as gateway:
+        _, sandboxed = await _cookie_of(gateway, await _page_of(gateway))
+    assert framed_elsewhere.endswith("HttpOnly; SameSite=None; Secure; Partitioned")
+    assert sandboxed == framed_elsewhere
+
+
+async def test_where_a_proxy_renames_the_path_the_cookie_has_the_name_that_browsers_see(
+    runner: FakeRunner,
+) -> None:
+    environ = in_front_of(
+        runner,
+        GATEWAY_AUTH="proxy",
+        GATEWAY_PROXY_KEY=KEY,
+        RUNNER_PUBLIC_BASE="https://app.example/extensions",
+    )
+    headers = {"x-gateway-key": KEY, "x-alga-tenant": "t-1"}
+    async with running(environ) as gateway:
+        resolve = f"{gateway.url}/gateway/v1/extensions/acme.crm/ui-url"
+        async with gateway.client.get(resolve, headers=headers) as answer:
+            page = (await answer.json())["url"]
+        inside = page.replace("https://app.example/extensions", f"{gateway.url}/runner")
+        async with gateway.client.get(URL(inside, encoded=True)) as answer:
+            cookies = answer.headers.getall("set-cookie")
+    folder = f"ext-ui/registry-1/{HASH.replace(':', '%3A')}/"
+    assert [cookie.split("; ")[1] for cookie in cookies] == [
+        f"Path=/runner/{folder}",
+        f"Path=/extensions/{folder}",
+    ]
+
+
+async def test_a_new_gateway_key_signs_at_once_and_what_the_old_one_signed_still_counts(
+    runner: FakeRunner,
+) -> None:
+    new_key = "another-proxy-key-for-these-tests"
+    environ = in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY)
+    async with running(environ) as gateway:
+        old_pair, _ = await _cookie_of(gateway, await _page_of(gateway))
+        gateway.environ["GATEWAY_PROXY_KEY"] = new_key
+        async with gateway.client.post(f"{gateway.url}/gateway/v1/reload") as answer:
+            assert (await answer.json())["outcome"] == "switched"
+        new_pair, _ = await _cookie_of(gateway, await _page_of(gateway, new_key))
+        async with gateway.client.get(gateway.url + SCRIPT, headers={"cookie": old_pair}):
+            pass
+    # A replica that was started with the new key believes the new one alone.
+    async with running(environ | {"GATEWAY_PROXY_KEY": new_key}) as replica:
+        for pair in (old_pair, new_pair):
+            async with replica.client.get(replica.url + SCRIPT, headers={"cookie": pair}):
+                pass
+    *_, by_old, old_at_replica, new_at_replica = runner.assets
+    assert by_old.headers["x-tenant-id"] == "t-1"
+    assert "x-tenant-id" not in old_at_replica.headers
+    assert new_at_replica.headers["x-tenant-id"] == "t-1"

@@ -58,16 +58,22 @@ class GatewayProcess:
                 await self._news.wait()
 
     async def exit_status(self) -> int:
-        """Wait for the end of the process."""
+        """Wait for the end of the process, whoever else still writes to its log."""
         async with asyncio.timeout(EXIT_S):
-            return await self._process.wait()
+            # wait() would also wait until nobody holds the pipes, as a successor does.
+            while self._process.returncode is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            return self._process.returncode
 
     async def read_log(self) -> None:
         """Keep `lines` current until the process ends."""
         assert self._process.stderr is not None
         async for raw in self._process.stderr:
             async with self._news:
-                line = orjson.loads(raw)
+                try:
+                    line = orjson.loads(raw)
+                except orjson.JSONDecodeError:  # what is said before there are settings
+                    line = {"event": "text", "text": raw.decode(errors="replace")}
                 self.lines.append(line)
                 self._by_event[line["event"]].append(line)
                 self._news.notify_all()

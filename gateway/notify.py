@@ -1,0 +1,26 @@
+"""Tells whoever started this process how it stands: the protocol of sd_notify(3).
+
+Understood by systemd (`Type=notify`), by other service managers, and by an older instance of
+this program that waits for its successor.
+"""
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+VARIABLE: Final = "NOTIFY_SOCKET"
+READY: Final = "READY=1"
+STOPPING: Final = "STOPPING=1"
+
+
+def notify(environ: Mapping[str, str], *states: str) -> None:
+    """Say `states`, if anybody wants to hear them. Never blocks, never raises."""
+    address = environ.get(VARIABLE, "")
+    if address[:1] not in {"/", "@"}:
+        return
+    if address.startswith("@"):  # Linux's abstract namespace, unix(7)
+        address = "\0" + address[1:]
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.setblocking(False)
+        one.sendto("\n".join(states).encode(), address)
