@@ -8,11 +8,12 @@ import orjson
 
 from benchmarks.gateway import SERVICE_TOKEN
 from benchmarks.site import TENANT, File, Site
+from gateway.ui_tenants import COOKIE, UiTenants
 from middleware.caller import KEY_HEADER, TENANT_HEADER
 
 Fields = tuple[tuple[str, str], ...]
 
-# What Chrome sends for a script of a page, besides Host.
+# What Chrome sends for a script of a page, besides Host and the cookies.
 CHROME: Final[Fields] = (
     ("Connection", "keep-alive"),
     ("sec-ch-ua-platform", '"Linux"'),
@@ -30,7 +31,6 @@ CHROME: Final[Fields] = (
     ("Referer", "http://localhost:3000/extensions/hello"),
     ("Accept-Encoding", "gzip, deflate, br, zstd"),
     ("Accept-Language", "en-US,en;q=0.9,de;q=0.8"),
-    ("Cookie", "session=6f1c2b7e9a4d4f0e8c3b5a7d9e1f2a3b; theme=dark"),
     ("DNT", "1"),
 )
 
@@ -66,22 +66,31 @@ class Work:
 def all_work(site: Site, gateway_key: str) -> tuple[Work, ...]:
     """Every row, in the order of the table."""
     small, medium, large = (site.files[name] for name in ("small.js", "medium.js", "large.wasm"))
+    signed = UiTenants(gateway_key).sign(
+        TENANT, site.install.registry_id, site.install.content_hash
+    )
+    cookies = (("Cookie", f"session=6f1c2b7e9a4d4f0e8c3b5a7d; theme=dark; {COOKIE}={signed}"),)
     envelope, call = _envelope(site), _call(site, gateway_key, answer=site.guest_body)
     embedded = _call(site, gateway_key, answer=_hello(site))
     return (
-        Work("W1h", "UI file of 2 KiB through the runner", _passing(_fetch(small))),
-        Work("W5", "the same, not modified (304)", _passing(_fetch(small, known=True))),
-        Work("W2", "UI file of 200 KiB through the runner", _passing(_fetch(medium))),
-        Work("W8", "UI file of 10 MiB through the runner", _passing(_fetch(large)), connections=4),
+        Work("W1h", "UI file of 2 KiB through the runner", _passing(_fetch(small, cookies))),
+        Work("W5", "the same, not modified (304)", _passing(_fetch(small, cookies, known=True))),
+        Work("W2", "UI file of 200 KiB through the runner", _passing(_fetch(medium, cookies))),
+        Work(
+            "W8",
+            "UI file of 10 MiB through the runner",
+            _passing(_fetch(large, cookies)),
+            connections=4,
+        ),
         Work("W3", "`POST /v1/execute`, envelope of 1 KiB passed on", _passing(envelope)),
         Work(
             "EXT",
             "handler call; the others pass on an envelope of 1 KiB",
             {"gateway": call, "proxy": envelope},
         ),
-        Work("W4", "UI file of 2 KiB from the cache", _cached(_fetch(small))),
-        Work("W5c", "the same, not modified (304)", _cached(_fetch(small, known=True))),
-        Work("W4b", "UI file of 200 KiB from the cache", _cached(_fetch(medium))),
+        Work("W4", "UI file of 2 KiB from the cache", _cached(_fetch(small, cookies))),
+        Work("W5c", "the same, not modified (304)", _cached(_fetch(small, cookies, known=True))),
+        Work("W4b", "UI file of 200 KiB from the cache", _cached(_fetch(medium, cookies))),
         Work("EMB", "handler call of the sample, in process", {"gateway-embedded": embedded}),
     )
 
@@ -94,11 +103,11 @@ def _cached(exchange: Exchange) -> Mapping[str, Exchange]:
     return {"gateway-cache": exchange, "cache": exchange}
 
 
-def _fetch(file: File, *, known: bool = False) -> Exchange:
+def _fetch(file: File, cookies: Fields, *, known: bool = False) -> Exchange:
     condition: Fields = (("If-None-Match", file.etag),) if known else ()
     return Exchange(
         file.target,
-        CHROME + condition,
+        CHROME + cookies + condition,
         status=304 if known else 200,
         answer=b"" if known else file.content,
         etag=file.etag,

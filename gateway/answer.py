@@ -4,6 +4,7 @@ aiohttp's Response also handles text, charsets, compression and payloads; an ans
 through this gateway has none of them, and most of the requests end in one.
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,11 +28,22 @@ class Answer(web.StreamResponse):
         headers: as they go out. A content-length counts in an answer to HEAD alone, where it
             speaks of a body that does not come (RFC 9110 section 8.6).
         body: None and b"" are alike.
+        stands: whether the same question would be answered the same now; None: not known.
     """
 
-    def __init__(self, status: int, headers: Pairs = (), body: bytes | None = None) -> None:
-        # Not the parent's: most answers are written from these three and need nothing else.
-        self._status = status
+    status = 200  # a plain attribute: it is read often
+
+    def __init__(
+        self,
+        status: int,
+        headers: Pairs = (),
+        body: bytes | None = None,
+        *,
+        stands: Callable[[], bool] | None = None,
+    ) -> None:
+        # Not the parent's: most answers are written from these and need nothing else.
+        self._status = self.status = status
+        self.stands = stands
         self.pairs = headers
         self.body = body or b""
         self._fields: CIMultiDict[str] | None = None

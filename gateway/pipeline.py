@@ -57,7 +57,7 @@ def install(app: web.Application, routes: Iterable[Route], access_of: AccessOf, 
         in_flight=app[IN_FLIGHT],
         state=app[STATE],
     )
-    app[FAST_PATH] = FastPath(parts, _fast_routes(app, routes, guards))
+    app[FAST_PATH] = FastPath(parts, lambda: app[LIVE], _fast_routes(app, routes, guards))
 
 
 def _fast_routes(

@@ -5,7 +5,6 @@ the care that other events get. It is still searched for every configured secret
 the long way when one is found.
 """
 
-import re
 import time
 from datetime import UTC, datetime
 
@@ -24,7 +23,7 @@ class ProcessLogs:
         self._writer = BatchWriter(descriptor)
         self._json = settings.log_format == "json"
         self._secrets: frozenset[str] = frozenset()
-        self._any_secret: re.Pattern[bytes] | None = None
+        self._secret_bytes: tuple[bytes, ...] = ()
         self._know(settings.secrets)
         configure_logs(
             settings.log_format,
@@ -52,9 +51,10 @@ class ProcessLogs:
             default=str,
             option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
         )
-        if self._any_secret is not None and self._any_secret.search(raw):
-            through_structlog(level, event, line)
-            return
+        for secret in self._secret_bytes:
+            if secret in raw:
+                through_structlog(level, event, line)
+                return
         self._writer.write(raw)
 
     def close(self) -> None:
@@ -63,8 +63,4 @@ class ProcessLogs:
 
     def _know(self, secrets: frozenset[str]) -> None:
         self._secrets = secrets
-        self._any_secret = (
-            re.compile(b"|".join(re.escape(secret.encode()) for secret in secrets))
-            if secrets
-            else None
-        )
+        self._secret_bytes = tuple(secret.encode() for secret in secrets)

@@ -5,7 +5,7 @@ of them to what is assumed here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -15,7 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.dispatch import Dispatcher
-from gateway.fast_path.path import Exchange, FastPath, FastProtocol
+from gateway.fast_path.path import FastPath, FastProtocol
 from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
 from gateway.keys import FAST_PATH, LIVE, METRICS, SHORT_WAY
 from gateway.problems import problem_for, render
@@ -78,12 +78,18 @@ class GatewayProtocol(FastProtocol):
         elif (path := self._fast_path) is None or not self._take(path, data):
             self._pass_on(data)
 
-    def run(self, exchange: Exchange) -> None:
-        self._exchange = self._loop.create_task(exchange.run(), name="exchange")
+    def run(self, work: Coroutine[None, None, None]) -> None:
+        self._exchange = self._loop.create_task(self._exchange_of(work), name="exchange")
 
-    def over(self, *, keep_alive: bool) -> None:
-        self._exchange = None
-        if not keep_alive or self._close:
+    async def _exchange_of(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        finally:
+            self._exchange = None
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._close:
             self.force_close()
         if self._force_close or self.transport is None:
             return
@@ -122,6 +128,9 @@ class GatewayProtocol(FastProtocol):
         if not self._is_between_requests():
             self._body_left = UNKNOWN
             return False
+        if not self._held and path.repeat(self, data):
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            return True
         held, self._held = self._held, b""
         data = held + data if held else data
         if self._reader is None:
@@ -129,7 +138,7 @@ class GatewayProtocol(FastProtocol):
         found = self._reader.read(data)
         if isinstance(found, Parsed):
             self._head_is_complete()
-            if not path.begin(self, found):
+            if not path.begin(self, found, data):
                 self._pass_on(data)
             elif self._exchange is None:
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

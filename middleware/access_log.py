@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
 from backends.errors import BackendError
-from middleware.backend_tag import SERVED_BY
+from middleware.backend_tag import SERVED_BY, ServedBy
 from middleware.carried import carried
 from middleware.errors import Refusal
 from middleware.labels import method_of, route_of
@@ -105,9 +105,12 @@ def access_log(
             raise
         finally:
             lines.write(
-                request,
-                route_of(request),
                 event,
+                request_id_of(request),
+                method_of(request),
+                route_of(request),
+                carried(request, SERVED_BY),
+                carried(request, FACTS) or {},
                 duration_s=clock() - started,
                 bytes_in=request.content.total_bytes,
                 bytes_out=sent() + buffered,
@@ -126,26 +129,25 @@ class AccessLines:
 
     def write(
         self,
-        request: web.Request,
-        route: str,
         event: str,
+        request_id: str,
+        method: str,
+        route: str,
+        served_by: ServedBy | None,
+        facts: dict[str, object],
         *,
         duration_s: float,
         bytes_in: int,
         bytes_out: int,
     ) -> None:
         """The request is over. Whatever was noted about it goes into its line."""
-        line: dict[str, object] = {
-            "request_id": request_id_of(request),
-            "method": method_of(request),
-            "route": route,
-        }
-        served_by = carried(request, SERVED_BY)
+        line: dict[str, object] = {"request_id": request_id, "method": method, "route": route}
         if served_by is not None:
             line["backend"] = served_by.kind
             line["generation"] = served_by.generation
-        facts = carried(request, FACTS) or {}
-        line |= {name: value for name, value in facts.items() if value is not None}
+        if None in facts.values():
+            facts = {name: value for name, value in facts.items() if value is not None}
+        line.update(facts)
         line["duration_ms"] = round(duration_s * 1000, 3)
         line["bytes_in"] = bytes_in
         line["bytes_out"] = bytes_out

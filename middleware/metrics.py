@@ -24,7 +24,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from middleware.backend_tag import SERVED_BY
+from middleware.backend_tag import SERVED_BY, ServedBy
 from middleware.carried import carried
 from middleware.labels import method_of, route_of
 
@@ -48,10 +48,6 @@ class Durations:
     def __init__(self) -> None:
         self.buckets = [0] * (len(_DURATION_BOUNDS_S) + 1)
         self.total_s = 0.0
-
-    def add(self, duration_s: float) -> None:
-        self.buckets[bisect_left(_DURATION_BOUNDS_S, duration_s)] += 1
-        self.total_s += duration_s
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Upper bound and count so far, as the text format wants them."""
@@ -84,21 +80,35 @@ class Metrics(Collector):
         self._requests[route, method, status, backend, outcome] += 1
 
     def ended(
-        self, request: web.Request, route: str, status: int | None, outcome: str, duration_s: float
+        self,
+        route: str,
+        method: str,
+        status: int | None,
+        served_by: ServedBy | None,
+        outcome: str,
+        duration_s: float,
     ) -> None:
         """Count and time a request that was in flight."""
         self.in_flight[route] -= 1
-        served_by = carried(request, SERVED_BY)
-        backend = NO_BACKEND if served_by is None else served_by.kind
-        self.count(route, method_of(request), status, backend, outcome)
-        self.observe(route, backend, duration_s)
+        self.passed(route, method, status, served_by, outcome, duration_s)
 
-    def observe(self, route: str, backend: str, duration_s: float) -> None:
-        """How long a request took."""
+    def passed(
+        self,
+        route: str,
+        method: str,
+        status: int | None,
+        served_by: ServedBy | None,
+        outcome: str,
+        duration_s: float,
+    ) -> None:
+        """Count and time a request that was answered in one go."""
+        backend = NO_BACKEND if served_by is None else served_by.kind
+        self._requests[route, method, status, backend, outcome] += 1
         durations = self._durations.get((route, backend))
         if durations is None:
             durations = self._durations[route, backend] = Durations()
-        durations.add(duration_s)
+        durations.buckets[bisect_left(_DURATION_BOUNDS_S, duration_s)] += 1
+        durations.total_s += duration_s
 
     def collect(self) -> Iterator[Metric]:
         """The families, as they are now."""
@@ -149,7 +159,14 @@ def metrics(m: Metrics) -> Middleware:
             outcome = ABANDONED
             raise
         finally:
-            m.ended(request, route, status, outcome, time.perf_counter() - started)
+            m.ended(
+                route,
+                method_of(request),
+                status,
+                carried(request, SERVED_BY),
+                outcome,
+                time.perf_counter() - started,
+            )
         return response
 
     return measure

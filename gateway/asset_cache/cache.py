@@ -119,6 +119,15 @@ class AssetCache:
             Asked(if_none_match, range, if_range, accept_encoding),
         )
 
+    def standing(
+        self, extension_id: str, content_hash: str, path: str, tenant_id: str | None
+    ) -> Callable[[], bool] | None:
+        """Whether the hit that was given just now would be given again; asked at any later time.
+
+        Each yes counts as a hit.
+        """
+        return self._kept.standing((content_hash, path), (extension_id, tenant_id))
+
     async def fetch(
         self, request: AssetRequest, tenant_key: str | None, backend_fetch: BackendFetch
     ) -> AssetResponse:

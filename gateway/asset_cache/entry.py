@@ -39,6 +39,7 @@ class Entry:
 
     Attributes:
         fields: the runner's own, of KEPT_FIELDS.
+        forms: how many there are to choose from, the plain one included.
         variants: coding -> the compressed answer; None: under way, or not worth it.
     """
 
@@ -48,6 +49,7 @@ class Entry:
         "compressible",
         "etag",
         "fields",
+        "forms",
         "unchanged",
         "variants",
         "whole",
@@ -58,6 +60,7 @@ class Entry:
         self.body = body
         self.fields = fields
         self.variants: dict[str, CachedAnswer | None] = {}
+        self.forms = 1
         self.compressible = is_compressible(dict(fields)["content-type"], len(body))
         self.common: Pairs = (("accept-ranges", "bytes"),)
         if self.compressible:
@@ -91,3 +94,4 @@ class Entry:
             *(pair for pair in self.common if pair[0] != "accept-ranges"),
         )
         self.variants[coding] = CachedAnswer(200, headers, compressed)
+        self.forms += 1

@@ -59,6 +59,11 @@ class Grants:
             return False
         return granted[0] == etag
 
+    def until(self, key: Key, caller: Caller) -> float | None:
+        """When this caller has to be asked about again; None when that is now."""
+        granted = self._until.get((key, caller))
+        return None if granted is None else granted[1]
+
     def clear(self) -> None:
         """Ask a runner about everyone again."""
         self._until.clear()

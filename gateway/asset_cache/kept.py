@@ -61,6 +61,27 @@ class KeptFiles:
         self.hits += 1
         return self.answer(key, entry, asked)
 
+    def standing(self, key: Key, caller: Caller) -> Callable[[], bool] | None:
+        """Tells whether this caller may still have the same file in the same forms."""
+        memory, clock, epoch = self.memory, self._clock, self.epoch
+        entry, until = memory.get(key), self._grants.until(key, caller)
+        if entry is None or until is None:
+            return None
+        forms = entry.forms
+
+        def stands() -> bool:
+            if (
+                self.epoch != epoch
+                or clock() >= until
+                or entry.forms != forms
+                or memory.get(key) is not entry
+            ):
+                return False
+            self.hits += 1
+            return True
+
+        return stands
+
     def answer(self, key: Key, entry: Entry, asked: Asked) -> CachedAnswer:
         """What the file answers, to whoever asks; a compressed form is made for the next."""
         answer = answer_from(entry, asked)

@@ -50,6 +50,10 @@ class Heads:
 
     def head(self, request: FastRequest, answer: Answer) -> bytes:
         """Status line and fields, the empty line included."""
+        return self.finished(self.unfinished(request, answer), request_id_of(request))
+
+    def unfinished(self, request: FastRequest, answer: Answer) -> bytes:
+        """What is the same for every such answer."""
         live, state = self._live(), request._state
         policies = live.policies
         if policies is not self._policies:
@@ -69,18 +73,18 @@ class Heads:
         known = self._known.get(kind)
         if known is None:
             known = self._remember(kind, self._stamped(request, answer))
-        return known + self._rest(request, answer)
+        if answer.status in BODILESS:
+            return known
+        length = answer.length if request.method == "HEAD" else len(answer.body)
+        return b"%bContent-Length: %d\r\n" % (known, length)
 
-    def _rest(self, request: FastRequest, answer: Answer) -> bytes:
+    def finished(self, unfinished: bytes, request_id: str) -> bytes:
+        """A head with the two fields that are its answer's own, and its end."""
         now = int(time.time())
         if now != self._date_of:
             self._date_of = now
             self._date = f"Date: {formatdate(now, usegmt=True)}\r\n\r\n".encode()
-        request_id = request_id_of(request)
-        if answer.status in BODILESS:
-            return f"x-request-id: {request_id}\r\n".encode() + self._date
-        length = answer.length if request.method == "HEAD" else len(answer.body)
-        return f"Content-Length: {length}\r\nx-request-id: {request_id}\r\n".encode() + self._date
+        return b"%bx-request-id: %b\r\n%b" % (unfinished, request_id.encode(), self._date)
 
     def _stamped(self, request: FastRequest, answer: Answer) -> bytes:
         response = web.StreamResponse(status=answer.status, headers=answer.pairs)

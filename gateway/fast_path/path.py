@@ -7,7 +7,7 @@ every other request goes through, in the same order; a test holds the two to the
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,16 +19,20 @@ from gateway.answer import BODILESS, Answer
 from gateway.dispatch import Handler, pattern_of
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.reader import Parsed
+from gateway.fast_path.repeats import Repeat, Repeats
 from gateway.fast_path.request import FastRequest
+from gateway.live import Live
 from gateway.state import State
 from middleware import metrics as outcomes
 from middleware.access_log import ABANDONED, ANSWERED, AccessLines, is_gone, note, note_cut_off
+from middleware.backend_tag import SERVED_BY
 from middleware.body_limit import BodyLimit, check_length
 from middleware.errors import Refusal
 from middleware.guard import Guard
 from middleware.load_shed import InFlight, LoadShed
 from middleware.metrics import Metrics, outcome_of
 from middleware.problem_details import Render, answer_to
+from middleware.request_id import fresh_id, request_id_of
 from middleware.request_target import check_host, check_target
 from middleware.source import Source
 
@@ -96,11 +100,19 @@ class FastPath:
     """Finds the route of a request and begins to answer it.
 
     Args:
+        live: what is committed; asked for each request.
         routes: template -> method -> route, the busiest template first.
     """
 
-    def __init__(self, parts: Parts, routes: Iterable[tuple[str, dict[str, FastRoute]]]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        live: Source[Live],
+        routes: Iterable[tuple[str, dict[str, FastRoute]]],
+    ) -> None:
+        self.repeats = Repeats()
         self._parts = parts
+        self._live = live
         found = list(routes)
         self._pattern = re.compile(
             "|".join(f"({pattern_of(template)})" for template, _ in found), re.ASCII
@@ -115,12 +127,52 @@ class FastPath:
             return None
         return self._routes[found.lastindex - 1].get(method)
 
-    def begin(self, protocol: "FastProtocol", parsed: Parsed) -> bool:
+    def begin(self, protocol: "FastProtocol", parsed: Parsed, raw: bytes) -> bool:
         """Answer the request, now or in a task; False: it is not for this way."""
         target = self._targets.get(parsed.line) or self._target(parsed.line)
         if target is None or self._parts.state.stopping:
             return False
-        Exchange(self._parts, protocol, target, parsed).begin()
+        exchange = Exchange(self._parts, protocol, target, parsed)
+        if exchange.begin() and (repeat := exchange.repeat(self._live())) is not None:
+            self.repeats.remember(raw, exchange.request, repeat)
+        return True
+
+    def repeat(self, protocol: "FastProtocol", raw: bytes) -> bool:
+        """Answer the same bytes the same way; False: they have to be read."""
+        parts, live, transport = self._parts, self._live(), protocol.transport
+        known = self.repeats.get(raw, live.policies, live.slot.current)
+        if (
+            known is None
+            or transport is None
+            or parts.state.stopping
+            or parts.in_flight.count >= live.policies.load_shed.limit
+        ):
+            return False
+        began = time.perf_counter()
+        request_id = known.request_id or fresh_id()
+        head = parts.heads.finished(known.head, request_id)
+        body = known.body
+        if len(body) <= JOINED_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        duration_s = time.perf_counter() - began
+        parts.metrics.passed(
+            known.label, known.method, known.status, known.served_by, "ok", duration_s
+        )
+        parts.lines.write(
+            ANSWERED,
+            request_id,
+            known.method,
+            known.label,
+            known.served_by,
+            known.facts,
+            duration_s=duration_s,
+            bytes_in=0,
+            bytes_out=len(body),
+        )
+        if protocol.writing_paused:
+            protocol.run(protocol._drain_helper())
         return True
 
     def _target(self, line: bytes) -> Target | None:
@@ -143,12 +195,8 @@ class FastProtocol(RequestHandler):
 
     __slots__ = ()
 
-    def run(self, exchange: "Exchange") -> None:
+    def run(self, work: Coroutine[None, None, None]) -> None:
         """Let it go on in a task; nothing else of this connection is answered meanwhile."""
-        raise NotImplementedError
-
-    def over(self, *, keep_alive: bool) -> None:
-        """The exchange that was run is over."""
         raise NotImplementedError
 
 
@@ -163,8 +211,8 @@ class Exchange:
         "_facts",
         "_parts",
         "_protocol",
-        "_request",
         "_target",
+        "request",
     )
 
     def __init__(
@@ -174,7 +222,7 @@ class Exchange:
         self._protocol = protocol
         self._target = target
         self._facts: dict[str, object] = {}
-        self._request = FastRequest(
+        self.request = FastRequest(
             target.method,
             target.raw_path,
             parsed.fields,
@@ -188,23 +236,49 @@ class Exchange:
         self._answer: web.StreamResponse | None = None
         self._began = time.perf_counter()
 
-    def begin(self) -> None:
-        """Ask the guards, and answer at once if nothing has to be waited for."""
+    def begin(self) -> bool:
+        """Ask the guards, and answer at once if nothing has to be waited for.
+
+        Returns:
+            Whether that has been done; else it goes on in a task.
+        """
         self._parts.metrics.in_flight[self._target.route.label] += 1
         try:
             answer: web.StreamResponse | None = self._ask()
         except Exception as failure:  # noqa: BLE001
-            answer = answer_to(self._request, failure, self._parts.render)
-        if isinstance(answer, Answer) and self._protocol.transport is not None:
-            self._send(answer)
-            if not self._protocol._paused:
-                self._end(ANSWERED, answer.status, outcome_of(answer.status))
-                return
+            answer = answer_to(self.request, failure, self._parts.render)
         self._answer = answer
-        self._protocol.run(self)
+        if not isinstance(answer, Answer) or self._protocol.transport is None:
+            self._protocol.run(self._run())
+            return False
+        self._send(answer)
+        self._end(ANSWERED, answer.status, outcome_of(answer.status))
+        if self._protocol.writing_paused:
+            self._protocol.run(self._protocol._drain_helper())
+        return True
+
+    def repeat(self, live: Live) -> Repeat | None:
+        """How to answer the same question again, when the answer that was given may be."""
+        answer, request = self._answer, self.request
+        if not isinstance(answer, Answer) or answer.stands is None:
+            return None
+        chosen = request.fields.get("x-request-id")
+        return Repeat(
+            label=self._target.route.label,
+            method=self._target.method,
+            status=answer.status,
+            head=self._parts.heads.unfinished(request, answer),
+            body=answer.body if self._body_bytes else b"",
+            request_id=chosen if chosen == request_id_of(request) else None,
+            served_by=request[SERVED_BY],
+            facts=dict(self._facts),
+            policies=live.policies,
+            generation=live.slot.current,
+            stands=answer.stands,
+        )
 
     def _ask(self) -> Answer | None:
-        request, target, parts = self._request, self._target, self._parts
+        request, target, parts = self.request, self._target, self._parts
         parts.in_flight.admit(parts.load_shed())
         self._admitted = True
         if not target.has_one_reading:
@@ -217,9 +291,9 @@ class Exchange:
             check_length(parts.body_limit(), len(request.whole_body))
         return None if route.early is None else route.early(request)
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """What has to be waited for: the handler, an answer that aiohttp writes, the client."""
-        request, answer = self._request, self._answer
+        request, answer, protocol = self.request, self._answer, self._protocol
         event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
         keep_alive = True
         try:
@@ -231,13 +305,13 @@ class Exchange:
                 except Exception as failure:  # noqa: BLE001
                     answer = answer_to(request, failure, self._parts.render)
             status = answer.status
-            if not isinstance(answer, Answer):
+            if isinstance(answer, Answer):
+                self._send(answer)
+            else:
                 await self._write(answer)
                 keep_alive = answer.keep_alive is not False
-            elif answer is not self._answer:
-                self._send(answer)
-            if self._protocol._paused:
-                await self._protocol._drain_helper()
+            if protocol._paused:
+                await protocol._drain_helper()
             outcome = outcome_of(status)
             if is_gone(request):
                 event = ABANDONED
@@ -253,14 +327,15 @@ class Exchange:
             keep_alive = False
         finally:
             self._end(event, status, outcome)
-            self._protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
+            if not keep_alive or self._parts.state.stopping:
+                protocol.close()
 
     def _send(self, answer: Answer) -> None:
         self._facts["status"] = answer.status
         transport = self._protocol.transport
         if transport is None:
             return
-        head = self._parts.heads.head(self._request, answer)
+        head = self._parts.heads.head(self.request, answer)
         body = answer.body
         if not body or answer.status in BODILESS or self._target.method == "HEAD":
             transport.write(head)
@@ -276,20 +351,25 @@ class Exchange:
         if answer.prepared:
             return
         self._facts["status"] = answer.status
-        await answer.prepare(self._request)
+        await answer.prepare(self.request)
         await answer.write_eof()
 
     def _end(self, event: str, status: int | None, outcome: str) -> None:
-        parts, request, label = self._parts, self._request, self._target.route.label
+        parts, request, target = self._parts, self.request, self._target
+        label, method = target.route.label, target.method
         duration_s = time.perf_counter() - self._began
+        served_by = request._state.get(SERVED_BY)
         if self._admitted:
             parts.in_flight.count -= 1
-        parts.metrics.ended(request, label, status, outcome, duration_s)
+        parts.metrics.ended(label, method, status, served_by, outcome, duration_s)
         whole = request.whole_body
         parts.lines.write(
-            request,
-            label,
             event,
+            request_id_of(request),
+            method,
+            label,
+            served_by,
+            self._facts,
             duration_s=duration_s,
             bytes_in=len(whole) if whole else 0,
             bytes_out=self._body_bytes or request.streamed_bytes,

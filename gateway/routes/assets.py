@@ -58,7 +58,8 @@ def early_asset(request: FastRequest) -> Answer | None:
     if address.signed:
         return None  # a page, whose answer carries a cookie
     tenant = _tenant(request, address)
-    hit = request.app[ASSET_CACHE].hit(
+    cache = request.app[ASSET_CACHE]
+    hit = cache.hit(
         address.extension,
         address.content_hash,
         address.path,
@@ -75,7 +76,8 @@ def early_asset(request: FastRequest) -> Answer | None:
     state[EXTENSION_FILE] = True
     state[SERVED_BY] = request.app[LIVE].served_by
     state[CACHE_RULE] = CacheRule.IMMUTABLE  # pages are not kept
-    return Answer(hit.status, hit.headers, hit.body)
+    stands = cache.standing(address.extension, address.content_hash, address.path, tenant)
+    return Answer(hit.status, hit.headers, hit.body, stands=stands)
 
 
 async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamResponse:

@@ -40,7 +40,7 @@ async def test_an_id_that_could_not_be_logged_safely_is_replaced(
 ) -> None:
     client = await aiohttp_client(_app())
     answer = await client.get("/", headers={"x-request-id": value})
-    assert uuid.UUID(answer.headers["x-request-id"]).version == 4
+    assert uuid.UUID(answer.headers["x-request-id"]).version == 8
     assert await answer.text() == answer.headers["x-request-id"]
 
 
@@ -48,7 +48,7 @@ async def test_of_two_ids_neither_is_believed(aiohttp_client: AiohttpClient) -> 
     client = await aiohttp_client(_app())
     twice = CIMultiDict([("x-request-id", "one"), ("x-request-id", "two")])
     answer = await client.get("/", headers=twice)
-    assert uuid.UUID(answer.headers["x-request-id"]).version == 4
+    assert uuid.UUID(answer.headers["x-request-id"]).version == 8
 
 
 async def test_an_answer_to_an_unknown_route_is_named_too(aiohttp_client: AiohttpClient) -> None:
@@ -66,7 +66,7 @@ async def test_what_the_parser_refuses_gets_a_name_too(
     monkeypatch.setattr(RequestHandler, "handle_error", refuse)
     server = await aiohttp_server(_app())
     answer = await ask(server, "GARBAGE")
-    assert uuid.UUID(body_of(answer).decode()).version == 4
+    assert uuid.UUID(body_of(answer).decode()).version == 8
 
 
 @patient

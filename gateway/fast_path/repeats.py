@@ -1,0 +1,70 @@
+"""Questions that were answered a moment ago, byte for byte the same.
+
+Every rule has been asked for those very bytes, and the answer came from memory. As long as
+nothing that the rules look at has changed, the same bytes get the same answer; what belongs to
+one answer alone (its id, its date, its line in the log) is made for each.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from backends.slot import Generation
+from gateway.fast_path.request import FastRequest
+from gateway.live import Policies
+from middleware.backend_tag import ServedBy
+
+MAX_REPEATS: Final = 512
+MAX_BYTES: Final = 2048
+"""Of a question that is remembered."""
+
+# Whose bytes are a credential is not kept longer than the request.
+_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-gateway-key"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Repeat:
+    """An answer, and what it stands on.
+
+    Attributes:
+        head: all of it but the id and the date.
+        request_id: the client's own; None: each gets a fresh one.
+        stands: whether the same question would be given the same file now.
+    """
+
+    label: str
+    method: str
+    status: int
+    head: bytes
+    body: bytes
+    request_id: str | None
+    served_by: ServedBy
+    facts: dict[str, object]
+    policies: Policies
+    generation: Generation
+    stands: Callable[[], bool]
+
+
+class Repeats:
+    """A bounded memory of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Repeat] = {}
+
+    def get(self, question: bytes, policies: Policies, generation: Generation) -> Repeat | None:
+        """The answer to these bytes, if it still stands."""
+        known = self._known.get(question)
+        if known is None:
+            return None
+        if known.policies is policies and known.generation is generation and known.stands():
+            return known
+        del self._known[question]
+        return None
+
+    def remember(self, question: bytes, request: FastRequest, repeat: Repeat) -> None:
+        """Keep it, unless it is long or holds a credential."""
+        if len(question) > MAX_BYTES or not _CREDENTIALS.isdisjoint(request.fields):
+            return
+        if len(self._known) >= MAX_REPEATS:
+            self._known.clear()
+        self._known[question] = repeat
