@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
 
+from backends.value import value
+
 Pairs = tuple[tuple[str, str], ...]
 """(name, value) pairs in wire order, repeats kept: a dict would lose a Set-Cookie."""
 
@@ -67,7 +69,7 @@ class SecretEnvelope:
     expires_at: str | None = None  # RFC 3339
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ExecuteContext:
     """Which bundle runs, and as whom."""
 
@@ -81,7 +83,7 @@ class ExecuteContext:
     secrets_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Limits:
     """What the guest may use. timeout_ms is always sent: a runner without it traps at once."""
 
@@ -90,7 +92,7 @@ class Limits:
     fuel: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ExecuteRequest:
     """One call of an extension's handler."""
 
@@ -115,7 +117,7 @@ class ExecuteRequest:
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ExecuteResult:
     """What the guest answered, or the class of the runner's failure to let it answer."""
 
@@ -126,7 +128,7 @@ class ExecuteResult:
     queued_ms: float | None = None  # how long it waited for its turn or a start; None: it did not
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AssetRequest:
     """One UI file of one bundle."""
 
@@ -150,7 +152,7 @@ class ByteStream(Protocol):
         """Give the connection or file back. Safe to call twice, at any point."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AssetResponse:
     """An answer to pass on: 200, 206, 304, 416, or a redirect (301 302 303 307 308).
 

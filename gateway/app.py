@@ -18,6 +18,7 @@ from gateway.keys import (
     ASSET_CACHE,
     IN_FLIGHT,
     LIVE,
+    LIVE_REF,
     METRICS,
     PROBER,
     RECEIPTS,
@@ -26,7 +27,7 @@ from gateway.keys import (
     STATE,
     UI_TENANTS,
 )
-from gateway.live import Live
+from gateway.live import Live, LiveRef
 from gateway.probe import Prober
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
@@ -65,6 +66,7 @@ def create_app(
     """
     app = web.Application(client_max_size=settings.max_body_bytes)
     app[STATE] = State()
+    app[LIVE_REF] = LiveRef()
     app[METRICS] = Metrics()
     app[METRICS].registry.register(GatewayCollector(app))
     app[IN_FLIGHT] = InFlight()
@@ -82,7 +84,7 @@ def create_app(
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         slot = Slot(await openers.backend(settings.backend))
-        live = app[LIVE] = Live(settings, slot, openers.installs(settings))
+        live = app[LIVE] = app[LIVE_REF].now = Live(settings, slot, openers.installs(settings))
         prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
         receipts = app[RECEIPTS] = Receipts()
         swapper = Swapper(live, prober, openers, on_commit=commit)

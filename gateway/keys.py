@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.asset_cache.cache import AssetCache
 from gateway.fast_path.path import FastPath
-from gateway.live import Live
+from gateway.live import Live, LiveRef
 from gateway.probe import Prober
 from gateway.receipts import Receipts
 from gateway.reload import Reloading
@@ -17,6 +17,7 @@ from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
 
 LIVE = web.AppKey("live", Live)
+LIVE_REF = web.AppKey("live_ref", LiveRef)
 PROBER = web.AppKey("prober", Prober)
 RECEIPTS = web.AppKey("receipts", Receipts)
 RELOADER = web.AppKey("reloader", Reloading)

@@ -70,6 +70,14 @@ class Live:
         self.installs = installs
 
 
+class LiveRef:
+    """Where an application's Live is: not there before the application has started."""
+
+    __slots__ = ("now",)
+
+    now: Live
+
+
 def _tag_of(generation: Generation) -> ServedBy:
     # The plain word: a member of an enumeration is slow to hash, and metrics do so.
     return ServedBy(generation.identity.kind.value, generation.number)

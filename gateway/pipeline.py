@@ -8,7 +8,8 @@ from aiohttp.typedefs import Middleware
 from gateway.dispatch import canonical_of, match_of
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.path import FAST_METHODS, FastPath, FastRoute, Parts
-from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE, METRICS, STATE
+from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE_REF, METRICS, STATE
+from gateway.live import LiveRef
 from gateway.problems import render
 from gateway.routes.table import Access, AccessOf, Route
 from gateway.state import State
@@ -41,23 +42,22 @@ def install(app: web.Application, routes: Iterable[Route], access_of: AccessOf, 
     Args:
         routes: those that `access_of` knows, mounted already.
     """
-    guards = _Guards(app)
+    live = app[LIVE_REF]
+    guards = _Guards(live)
     app.middlewares.extend(_middlewares(app, guards, access_of, sink))
     # A signal, because it also runs for answers that stream, are raised, or were never seen
     # by a middleware.
-    stamps = _stamps(app)
+    stamps = _stamps(live, app[STATE])
     app.on_response_prepare.append(stamped(*stamps))
     parts = Parts(
-        heads=Heads(lambda: app[LIVE], stamps, app[STATE]),
+        heads=Heads(live, stamps, app[STATE]),
         lines=AccessLines(lambda: _ACCESS_LOG, sink),
         metrics=app[METRICS],
         render=render,
-        load_shed=lambda: app[LIVE].policies.load_shed,
-        body_limit=lambda: app[LIVE].policies.body_limit,
         in_flight=app[IN_FLIGHT],
         state=app[STATE],
     )
-    app[FAST_PATH] = FastPath(parts, lambda: app[LIVE], _fast_routes(app, routes, guards))
+    app[FAST_PATH] = FastPath(parts, live, _fast_routes(app, routes, guards))
 
 
 def _fast_routes(
@@ -84,17 +84,17 @@ def _fast_routes(
         )
 
 
-def _stamps(app: web.Application) -> tuple[Stamp, ...]:
+def _stamps(live: LiveRef, state: State) -> tuple[Stamp, ...]:
     return (
         stamp_request_id,
-        stamp_backend(lambda: app[LIVE].served_by),
+        stamp_backend(lambda: live.now.served_by),
         stamp_caching,
-        stamp_cors(lambda: app[LIVE].policies.cors),
+        stamp_cors(lambda: live.now.policies.cors),
         # After cors: an origin that is let in by name stays named.
-        stamp_isolation(lambda: app[LIVE].policies.isolation),
+        stamp_isolation(lambda: live.now.policies.isolation),
         note_status,
         _say_nothing_of_ourselves,
-        _last_of_a_stop(app[STATE]),
+        _last_of_a_stop(state),
     )
 
 
@@ -121,7 +121,7 @@ def _middlewares(
     access_of: AccessOf,
     sink: Sink,
 ) -> list[Middleware]:
-    by_access = guards.by_access()
+    by_access, live = guards.by_access(), app[LIVE_REF]
     return [
         # Waits for a refused upload's client to notice; nothing that measures may see that.
         connection_close(),
@@ -132,7 +132,7 @@ def _middlewares(
         problem_details(render),
         # Cheap, so it comes before whatever costs; health and admin must get through.
         load_shed(
-            lambda: app[LIVE].policies.load_shed,
+            lambda: live.now.policies.load_shed,
             in_flight=app[IN_FLIGHT],
             is_exempt=lambda request: access_of(request) in _EXEMPT,
         ),
@@ -143,23 +143,23 @@ def _middlewares(
 class _Guards:
     """What is asked of a request."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, live: LiveRef) -> None:
         # Before anything interprets the request, make sure it has one reading.
         self._one_reading = request_target()
         # A preflight carries no credentials, so it is answered before they are asked for.
-        self._preflight = cors(lambda: app[LIVE].policies.cors)
+        self._preflight = cors(lambda: live.now.policies.cors)
         # Only once it is known that the call may go on: give it the runner's token.
-        self.token = service_auth(lambda: app[LIVE].policies.service_auth)
+        self.token = service_auth(lambda: live.now.policies.service_auth)
         # Last, so that nobody unknown can make this process read a body.
-        self._limit = body_limit(lambda: app[LIVE].policies.body_limit)
+        self._limit = body_limit(lambda: live.now.policies.body_limit)
 
         def auth() -> DevAuth | ProxyAuth:
-            return app[LIVE].policies.auth
+            return live.now.policies.auth
 
         self.caller_of: Mapping[Access, Guard] = {
             Access.CALLER: caller(auth, required=True),
             Access.BROWSER: caller(auth, required=False),
-            Access.ADMIN: admin(lambda: app[LIVE].policies.admin),
+            Access.ADMIN: admin(lambda: live.now.policies.admin),
         }
 
     def by_access(self) -> Mapping[Access, tuple[Guard, ...]]:

@@ -79,17 +79,11 @@ class GatewayProtocol(FastProtocol):
             self._pass_on(data)
 
     def run(self, work: Coroutine[None, None, None]) -> None:
-        self._exchange = self._loop.create_task(self._exchange_of(work), name="exchange")
+        self._exchange = self._loop.create_task(work)
 
-    async def _exchange_of(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        finally:
-            self._exchange = None
-            self._go_on()
-
-    def _go_on(self) -> None:
-        if self._close:
+    def over(self, *, keep_alive: bool) -> None:
+        self._exchange = None
+        if not keep_alive or self._close:
             self.force_close()
         if self._force_close or self.transport is None:
             return

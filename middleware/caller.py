@@ -6,6 +6,7 @@ proved to be the application, never from what a browser says.
 
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, assert_never
 
 from aiohttp import web
@@ -97,11 +98,15 @@ def identify(auth: Auth, headers: MultiMapping[str]) -> Caller:
             _require_key(key, _single(headers, KEY_HEADER))
             tenant = _require_tenant(_single(headers, TENANT_HEADER))
             _same_tenant(tenant, _single(headers, OTHER_TENANT_HEADER))
-            encoded = _single(headers, USER_HEADER)
-            user = None if encoded is None else parse_user(encoded)
-            return Caller(tenant_id=tenant, user=user, via="proxy")
+            return _named(tenant, _single(headers, USER_HEADER))
         case _:
             assert_never(auth)
+
+
+@lru_cache(maxsize=1024)  # the same people call again and again; refusals are not remembered
+def _named(tenant: str, encoded_user: str | None) -> Caller:
+    user = None if encoded_user is None else parse_user(encoded_user)
+    return Caller(tenant_id=tenant, user=user, via="proxy")
 
 
 def _single(headers: MultiMapping[str], name: str) -> str | None:

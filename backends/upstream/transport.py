@@ -9,9 +9,10 @@ from typing import Protocol
 
 from backends.contract import ByteStream, Pairs
 from backends.errors import Phase, RunnerProtocolError
+from backends.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Budget:
     """How long each part of an exchange may take, in seconds; None is without limit.
 
@@ -30,7 +31,7 @@ class Budget:
     """When the last byte must be there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class UpstreamRequest:
     """One request, spelled as it goes out."""
 
@@ -41,7 +42,7 @@ class UpstreamRequest:
     budget: Budget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class UpstreamResponse:
     """The head of an answer, and the body on its way.
 

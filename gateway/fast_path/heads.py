@@ -5,7 +5,7 @@ answer. Here their outcome is remembered for as long as nothing that they look a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from backends.contract import Pairs
 from gateway.answer import BODILESS, Answer
 from gateway.fast_path.request import FastRequest
-from gateway.live import Live
+from gateway.live import LiveRef
 from gateway.state import State
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE
@@ -39,7 +39,7 @@ class Heads:
         stamps: applied in order to the answers of a kind that is new.
     """
 
-    def __init__(self, live: Callable[[], Live], stamps: Sequence[Stamp], state: State) -> None:
+    def __init__(self, live: LiveRef, stamps: Sequence[Stamp], state: State) -> None:
         self._live = live
         self._state = state
         self._stamps = stamps
@@ -54,7 +54,7 @@ class Heads:
 
     def unfinished(self, request: FastRequest, answer: Answer) -> bytes:
         """What is the same for every such answer."""
-        live, state = self._live(), request._state
+        live, state = self._live.now, request._state
         policies = live.policies
         if policies is not self._policies:
             self._known.clear()

@@ -21,20 +21,19 @@ from gateway.fast_path.heads import Heads
 from gateway.fast_path.reader import Parsed
 from gateway.fast_path.repeats import Repeat, Repeats
 from gateway.fast_path.request import FastRequest
-from gateway.live import Live
+from gateway.live import Live, LiveRef, Policies
 from gateway.state import State
 from middleware import metrics as outcomes
 from middleware.access_log import ABANDONED, ANSWERED, AccessLines, is_gone, note, note_cut_off
 from middleware.backend_tag import SERVED_BY
-from middleware.body_limit import BodyLimit, check_length
+from middleware.body_limit import check_length
 from middleware.errors import Refusal
 from middleware.guard import Guard
-from middleware.load_shed import InFlight, LoadShed
+from middleware.load_shed import InFlight
 from middleware.metrics import Metrics, outcome_of
 from middleware.problem_details import Render, answer_to
 from middleware.request_id import fresh_id, request_id_of
 from middleware.request_target import check_host, check_target
-from middleware.source import Source
 
 FAST_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 """What a route for every method takes this way: not OPTIONS, which may be a preflight."""
@@ -74,8 +73,6 @@ class Parts:
     lines: AccessLines
     metrics: Metrics
     render: Render
-    load_shed: Source[LoadShed]
-    body_limit: Source[BodyLimit]
     in_flight: InFlight
     state: State
 
@@ -100,14 +97,14 @@ class FastPath:
     """Finds the route of a request and begins to answer it.
 
     Args:
-        live: what is committed; asked for each request.
+        live: what is committed.
         routes: template -> method -> route, the busiest template first.
     """
 
     def __init__(
         self,
         parts: Parts,
-        live: Source[Live],
+        live: LiveRef,
         routes: Iterable[tuple[str, dict[str, FastRoute]]],
     ) -> None:
         self.repeats = Repeats()
@@ -132,14 +129,15 @@ class FastPath:
         target = self._targets.get(parsed.line) or self._target(parsed.line)
         if target is None or self._parts.state.stopping:
             return False
-        exchange = Exchange(self._parts, protocol, target, parsed)
-        if exchange.begin() and (repeat := exchange.repeat(self._live())) is not None:
+        live = self._live.now
+        exchange = Exchange(self._parts, live.policies, protocol, target, parsed)
+        if exchange.begin() and (repeat := exchange.repeat(live)) is not None:
             self.repeats.remember(raw, exchange.request, repeat)
         return True
 
     def repeat(self, protocol: "FastProtocol", raw: bytes) -> bool:
         """Answer the same bytes the same way; False: they have to be read."""
-        parts, live, transport = self._parts, self._live(), protocol.transport
+        parts, live, transport = self._parts, self._live.now, protocol.transport
         known = self.repeats.get(raw, live.policies, live.slot.current)
         if (
             known is None
@@ -172,7 +170,7 @@ class FastPath:
             bytes_out=len(body),
         )
         if protocol.writing_paused:
-            protocol.run(protocol._drain_helper())
+            protocol.run(protocol.drain())
         return True
 
     def _target(self, line: bytes) -> Target | None:
@@ -196,8 +194,19 @@ class FastProtocol(RequestHandler):
     __slots__ = ()
 
     def run(self, work: Coroutine[None, None, None]) -> None:
-        """Let it go on in a task; nothing else of this connection is answered meanwhile."""
+        """Let it go on in a task; nothing else of this connection is answered until `over`."""
         raise NotImplementedError
+
+    def over(self, *, keep_alive: bool) -> None:
+        """What was run has come to its end."""
+        raise NotImplementedError
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what it was sent."""
+        try:
+            await self._drain_helper()
+        finally:
+            self.over(keep_alive=True)
 
 
 class Exchange:
@@ -210,15 +219,22 @@ class Exchange:
         "_body_bytes",
         "_facts",
         "_parts",
+        "_policies",
         "_protocol",
         "_target",
         "request",
     )
 
     def __init__(
-        self, parts: Parts, protocol: FastProtocol, target: Target, parsed: Parsed
+        self,
+        parts: Parts,
+        policies: Policies,
+        protocol: FastProtocol,
+        target: Target,
+        parsed: Parsed,
     ) -> None:
         self._parts = parts
+        self._policies = policies
         self._protocol = protocol
         self._target = target
         self._facts: dict[str, object] = {}
@@ -254,7 +270,7 @@ class Exchange:
         self._send(answer)
         self._end(ANSWERED, answer.status, outcome_of(answer.status))
         if self._protocol.writing_paused:
-            self._protocol.run(self._protocol._drain_helper())
+            self._protocol.run(self._protocol.drain())
         return True
 
     def repeat(self, live: Live) -> Repeat | None:
@@ -279,7 +295,7 @@ class Exchange:
 
     def _ask(self) -> Answer | None:
         request, target, parts = self.request, self._target, self._parts
-        parts.in_flight.admit(parts.load_shed())
+        parts.in_flight.admit(self._policies.load_shed)
         self._admitted = True
         if not target.has_one_reading:
             check_target(target.raw_path)
@@ -288,7 +304,7 @@ class Exchange:
         if route.caller is not None:
             route.caller(request)
         if request.whole_body:
-            check_length(parts.body_limit(), len(request.whole_body))
+            check_length(self._policies.body_limit, len(request.whole_body))
         return None if route.early is None else route.early(request)
 
     async def _run(self) -> None:
@@ -327,8 +343,7 @@ class Exchange:
             keep_alive = False
         finally:
             self._end(event, status, outcome)
-            if not keep_alive or self._parts.state.stopping:
-                protocol.close()
+            protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
 
     def _send(self, answer: Answer) -> None:
         self._facts["status"] = answer.status
