@@ -130,13 +130,21 @@ def client_to_asset(headers: Iterable[tuple[str, str]]) -> Pairs:
 
 def _allowed(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pairs:
     kept: dict[str, str] = {}
-    for name, value in end_to_end(headers, among=allowed):
+    named: frozenset[str] = frozenset()
+    for raw_name, value in headers:
+        name = raw_name.lower()
+        if name == "connection":
+            named |= _named_by(value)
+        if name not in allowed:
+            continue
         plain = value.isascii() and value.isprintable()  # almost always, and cheaper to tell
         if not plain and not _FIELD_VALUE.fullmatch(value):
             continue
         if name == "user-agent" and _is_probe(value):
             continue
         kept[name] = f"{kept[name]}, {value}" if name in kept else value
+    for name in named & kept.keys():  # fields of this hop only, whatever they are
+        del kept[name]
     return tuple(kept.items())
 
 
@@ -175,12 +183,18 @@ def asset_to_runner(request: AssetRequest) -> Pairs:
     )
 
 
-def asset_from_runner(headers: Iterable[tuple[str, str]]) -> Pairs:
+def asset_from_runner(headers: Pairs) -> Pairs:
     """What a browser hears of a runner's answer to a UI file.
 
     Never Set-Cookie, never Cache-Control (the gateway decides it), never hop-by-hop.
+
+    Args:
+        headers: names in lower case.
     """
-    return end_to_end(headers, among=ASSET_TO_CLIENT)
+    for name, value in headers:
+        if name == "connection" and _named_by(value):
+            return end_to_end(headers, among=ASSET_TO_CLIENT)
+    return tuple([pair for pair in headers if pair[0] in ASSET_TO_CLIENT])
 
 
 def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:

@@ -36,10 +36,6 @@ class Deadline:
         """Wait for the next part of a body."""
         self._start(Phase.IDLE, budget.idle_s, None, budget.body_by)
 
-    def for_idling(self, seconds: float) -> None:
-        """Keep a connection that nobody uses."""
-        self._start(Phase.IDLE, seconds, None, None)
-
     def lift(self) -> None:
         """Nothing is being waited for."""
         self._at = math.inf

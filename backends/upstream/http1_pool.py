@@ -35,6 +35,7 @@ class Http1Pool:
         self._at_work = 0  # dialling or exchanging
         self._line: deque[asyncio.Future[Http1Connection | None]] = deque()
         self._arriving: set[Countdown] = set()  # in line or dialling
+        self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
         self._all_gone = asyncio.Event()
         self.opened = 0
@@ -86,6 +87,7 @@ class Http1Pool:
         for countdown in self._arriving:
             countdown.abort()
         self._idle.clear()
+        self._sweep_later()
         for connection in tuple(self._connections):
             connection.close()
         if self._connections:
@@ -120,7 +122,10 @@ class Http1Pool:
 
         The shortest announcement counts for the whole pool, which has one runner behind it.
         """
-        self._keepalive_s = min(self._keepalive_s, max(seconds - 1.0, seconds / 2))
+        limit_s = max(seconds - 1.0, seconds / 2)
+        if limit_s < self._keepalive_s:
+            self._keepalive_s = limit_s
+            self._sweep_later()
 
     async def _stand_in_line(self, countdown: Countdown) -> Http1Connection | None:
         """The connection that came free; None: only its place did."""
@@ -161,8 +166,31 @@ class Http1Pool:
         self._at_work -= 1
         if connection is not None:
             connection.idle_since = time.monotonic()
-            connection.idle_for(self._keepalive_s)
             self._idle.append(connection)
+            if self._sweep is None:
+                self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        """Look again when the connection that has been idle longest has been so too long.
+
+        One timer for all: a connection that is used all the time would set one with each use.
+        """
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        if self._idle:
+            left_s = self._idle[0].idle_since + self._keepalive_s - time.monotonic()
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_later(max(left_s, 0.0), self._close_stale)
+
+    def _close_stale(self) -> None:
+        self._sweep = None
+        since = time.monotonic() - self._keepalive_s
+        stale = [each for each in self._idle if each.idle_since <= since]
+        self._idle = [each for each in self._idle if each.idle_since > since]
+        for connection in stale:
+            connection.close()
+        self._sweep_later()
 
 
 def _unless_doubtful(connection: Http1Connection | None) -> Http1Connection | None:

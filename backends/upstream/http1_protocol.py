@@ -85,10 +85,6 @@ class Http1Connection(asyncio.Protocol):
             self._send_more()
         return outcome
 
-    def idle_for(self, seconds: float) -> None:
-        """Wait for the next exchange, but no longer than that."""
-        self._deadline.for_idling(seconds)
-
     def withdraw(self, outcome: asyncio.Future[Outcome]) -> None:
         """Whoever began the exchange of `outcome` is gone."""
         if self._head is outcome:
@@ -190,7 +186,6 @@ class Http1Connection(asyncio.Protocol):
             return
         self._head = None
         reader = self._reader
-        self._deadline.lift()
         if reader.idle_limit_s:
             self._owner.expect_idle_limit(reader.idle_limit_s)
         content = reader.take()
@@ -201,6 +196,7 @@ class Http1Connection(asyncio.Protocol):
             )
             self._over(reusable=self._is_reusable())
             return
+        self._deadline.lift()
         body = self._body = Http1Body(self)
         head.set_result(UpstreamResponse(status=reader.status, headers=reader.headers, body=body))
         body.put(content, complete=reader.complete)
@@ -226,10 +222,7 @@ class Http1Connection(asyncio.Protocol):
         self._owner.free(self, reusable=reusable)
 
     def _expired(self) -> None:
-        if self._head is not None or self._body is not None:
-            self._fail(self._deadline.failure())
-        else:
-            self._transport.abort()
+        self._fail(self._deadline.failure())
 
     def _fail(self, failure: BackendError) -> None:
         head, body = self._head, self._body

@@ -66,6 +66,11 @@ class AssetCache:
         self._flights: dict[_Topic, Flight] = {}
         self._misses = 0
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._kept.memory.max_bytes > 0
+
     def reconfigure(self, *, max_bytes: int, folder: Path | None) -> None:
         """Take other bounds, and let the runner of today decide about everyone anew."""
         self._kept.reconfigure(max_bytes=max_bytes, folder=folder)

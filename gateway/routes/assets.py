@@ -48,7 +48,9 @@ async def runner_asset(request: web.Request) -> web.StreamResponse:
 
 def early_asset(request: FastRequest) -> Answer | None:
     """The file from the memory of the cache, for a caller who may have it."""
-    fields = request.fields
+    cache, fields = request.app[ASSET_CACHE], request.fields
+    if not cache.is_on:
+        return None
     if "if-match" in fields or "if-unmodified-since" in fields:
         return None
     if_none_match = fields.get("if-none-match")
@@ -58,7 +60,6 @@ def early_asset(request: FastRequest) -> Answer | None:
     if address.signed:
         return None  # a page, whose answer carries a cookie
     tenant = _tenant(request, address)
-    cache = request.app[ASSET_CACHE]
     hit = cache.hit(
         address.extension,
         address.content_hash,
