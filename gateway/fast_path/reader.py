@@ -135,6 +135,8 @@ def _field(line: bytes) -> tuple[str, str]:
         raise ValueError("no plain field line")
     name = raw_name.decode().lower()
     field = (name, raw_value.lstrip(b" \t").decode("utf-8", "surrogateescape"))
-    if name in _REPETITIVE and len(line) <= _MAX_LINE_BYTES and len(_lines) < _MAX_LINES:
+    if name in _REPETITIVE and len(line) <= _MAX_LINE_BYTES:
+        if len(_lines) >= _MAX_LINES:
+            _lines.clear()
         _lines[line] = field
     return field
