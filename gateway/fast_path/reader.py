@@ -15,6 +15,7 @@ MAX_HEAD_BYTES: Final = 8190
 MAX_FIELDS: Final = 128
 UNKNOWN: Final = -1
 
+_KEEP_ALIVE: Final = "keep-alive"  # aiohttp knows how to part
 _HEAD_END: Final = b"\r\n\r\n"
 # What makes a request more than a head and a body of known length, or changes what the body is.
 _UNCOMMON: Final = frozenset({"content-encoding", "expect", "upgrade"})
@@ -91,20 +92,19 @@ class RequestReader:
             or len(lines) > MAX_FIELDS
             or len(fields) != len(lines)
             or "host" not in fields
+            or fields.get("connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE
             or not _UNCOMMON.isdisjoint(fields)
         ):
+            self._parser = HttpRequestParser(self)  # some messages are the last that it reads
             return Unfit(0)
         return Parsed(line, fields, body)
 
     def _is_whole(self, data: bytes) -> bool:
-        """Whether llhttp, in its strict mode, finds one message in this, and its end at the end.
-
-        False too for a connection's last message: aiohttp knows how to part.
-        """
+        """Whether llhttp, in its strict mode, finds one message in this, and its end at the end."""
         self._complete = False
         try:
             self._parser.feed_data(data)
-            if self._complete and self._parser.should_keep_alive():
+            if self._complete:
                 return True
         except (HttpParserError, HttpParserUpgrade):
             pass

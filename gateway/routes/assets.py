@@ -51,6 +51,7 @@ def early_asset(request: FastRequest) -> Answer | None:
     cache, fields = request.app[ASSET_CACHE], request.fields
     if not cache.is_on:
         return None
+    request._state[EXTENSION_FILE] = True  # so are the refusals below
     if "if-match" in fields or "if-unmodified-since" in fields:
         return None
     if_none_match = fields.get("if-none-match")
@@ -74,7 +75,6 @@ def early_asset(request: FastRequest) -> Answer | None:
         return None
     note(request, tenant=tenant, extension=address.extension)
     state = request._state
-    state[EXTENSION_FILE] = True
     state[SERVED_BY] = request.app[LIVE].served_by
     state[CACHE_RULE] = CacheRule.IMMUTABLE  # pages are not kept
     stands = cache.standing(address.extension, address.content_hash, address.path, tenant)
