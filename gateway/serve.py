@@ -85,6 +85,9 @@ class Host(Protocol):
     async def stopping(self) -> None:
         """Called when this process was told to stop, before it does."""
 
+    async def stopped(self) -> None:
+        """Called when everything is closed."""
+
 
 class Alone:
     """The one process of a gateway without workers.
@@ -121,6 +124,9 @@ class Alone:
         """See Host."""
         notify(self._environ, STOPPING)
 
+    async def stopped(self) -> None:
+        """See Host."""
+
 
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run the gateway until SIGTERM or SIGINT. Blocks; returns the exit status."""
@@ -130,6 +136,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         load=lambda: load(environ),
         on_commit=logs.follow,
         access_sink=logs.access,
+        lines_dropped=lambda: logs.dropped,
     )
     return run(app, settings, logs, Alone(environ, welcome))
 
@@ -167,6 +174,7 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         await serving.wind_up()
     finally:
         await server.cleanup()
+        await host.stopped()
         _log.info("stopped")
 
 

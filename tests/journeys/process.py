@@ -87,13 +87,18 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def gateway_process(
-    folder: Path, *arguments: str, environ: Mapping[str, str], env_file: Mapping[str, str]
+    folder: Path,
+    *arguments: str,
+    environ: Mapping[str, str],
+    env_file: Mapping[str, str],
+    awaited: str = "started",
 ) -> AsyncIterator[GatewayProcess]:
     """Start the program in `folder`, wait until it listens, and see it end.
 
     Args:
         environ: its process environment; PATH aside, nothing of this one's is passed on.
         env_file: the variables that its env file holds at first.
+        awaited: the event to wait for instead, of a program that does not come to listen.
     """
     path = folder / "gateway.env"
     path.write_text("".join(f"{name}={value}\n" for name, value in env_file.items()))
@@ -118,7 +123,7 @@ async def gateway_process(
         readers.create_task(gateway.read_log())
         readers.create_task(gateway.read_output())
         try:
-            gateway.url = (await gateway.event("started"))["origin"]
+            gateway.url = (await gateway.event(awaited)).get("origin", "")
             yield gateway
         finally:
             if process.returncode is None:
