@@ -44,6 +44,7 @@ class Serving:
         self.certificate = certificate
         self._server = server
         self._sites: dict[socket.socket, web.SockSite] = {}
+        self._changing = asyncio.Lock()
 
     @property
     def sockets(self) -> Sockets:
@@ -53,14 +54,17 @@ class Serving:
     async def accept_on(self, sockets: Sockets) -> None:
         """Accept on these and no others."""
         context = None if self.certificate is None else self.certificate.context
-        for one in sockets:
-            if one not in self._sites:
-                # A copy: the site closes what it was given.
-                site = web.SockSite(self._server, one.dup(), ssl_context=context, backlog=BACKLOG)
-                self._sites[one] = site
-                await site.start()
-        for one in self._sites.keys() - set(sockets):
-            await self._sites.pop(one).stop()
+        async with self._changing:
+            for one in sockets:
+                if one not in self._sites:
+                    # A copy: the site closes what it was given.
+                    site = web.SockSite(
+                        self._server, one.dup(), ssl_context=context, backlog=BACKLOG
+                    )
+                    await site.start()
+                    self._sites[one] = site
+            for one in self._sites.keys() - set(sockets):
+                await self._sites.pop(one).stop()
 
     async def wind_up(self) -> None:
         """Accept nothing more, and give what is open a little time."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
 
+from gateway.certificates import make_certificates
 from tests.fakes.runner import FakeRunner, HttpAnswer
 from tests.journeys.load import HELLO, load_on
 from tests.journeys.process import GatewayProcess, gateway_process
@@ -304,6 +306,34 @@ async def test_a_worker_that_is_started_later_begins_with_what_was_committed(
         assert not one.executed
         told = await _json(client, f"{gateway.url}/gateway/v1/generations")
         assert [each["outcome"] for each in told["receipts"]] == ["refused", "switched"]
+
+
+async def test_a_place_that_cannot_be_filled_is_served_by_the_others(tmp_path: Path) -> None:
+    tls = await asyncio.to_thread(make_certificates, tmp_path / "tls")
+    environ = TWO | {"GATEWAY_TLS_CERT": str(tls.server), "GATEWAY_TLS_KEY": str(tls.server_key)}
+    trusted = ssl.create_default_context(cafile=tls.authority)
+    async with (
+        gateway_process(
+            tmp_path, environ=environ, env_file={"RUNNER_BUNDLE_DIR": "bundles"}
+        ) as gateway,
+        ClientSession(connector=TCPConnector(force_close=True, ssl=trusted)) as client,
+    ):
+        victim = (await _pids(client, gateway))[1]
+        assert victim
+        await asyncio.to_thread(
+            tls.server_key.write_text, "no key"
+        )  # whoever is started from now on cannot serve
+        os.kill(victim, signal.SIGKILL)
+        await gateway.event("worker_not_started", worker=1)
+        for _ in range(40):  # half of them arrive at the socket of the empty place
+            async with (
+                asyncio.timeout(10),
+                client.get(f"{gateway.url}/readyz") as answer,
+            ):
+                assert answer.status == 200
+                workers = (await answer.json())["workers"]
+            assert [each["answered"] for each in workers] == [True, False]
+        assert "supervisor_task_failed" not in {line["event"] for line in gateway.lines}
 
 
 async def test_a_stop_finishes_what_runs_in_every_worker(tmp_path: Path, bundle_dir: Path) -> None:
