@@ -3,10 +3,14 @@
 Whoever resolved the page's address was a known caller, so the address carries that caller's
 tenant as a signed, expiring value. The page's scripts and styles repeat no query; for them
 the same value comes back as a cookie (RFC 6265) of this one bundle's addresses. Nothing is
-remembered here, so any worker and any replica with the same key can serve any file.
+remembered for that, so any worker and any replica with the same key can serve any file.
+
+A page in a sandbox has no origin, and browsers send no cookie for its files. Where sandboxes
+are switched on, what a page's address said is remembered by the process that served it.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +25,7 @@ PARAMETER: Final = "_ext"
 COOKIE: Final = "ext-ui-tenant"
 LIFETIME_S: Final = 12 * 3600
 KEYS_KEPT: Final = 4
+REMEMBERED: Final = 10_000
 
 UI_COOKIE: web.RequestKey[Pairs] = web.RequestKey("ui_cookie")
 """Fields that the answer to a page gives the browser for the page's other files."""
@@ -39,6 +44,7 @@ class UiTenants:
         self._key = key
         self._signer = _signer(key)
         self._replaced: list[tuple[float, URLSafeTimedSerializer]] = []  # until when, newest first
+        self._remembered: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     def follow(self, key: str) -> None:
         """Sign with `key` from now on. What older keys have signed counts until it expires."""
@@ -70,6 +76,19 @@ class UiTenants:
             return None
         return None
 
+    def remember(self, tenant_id: str, extension_id: str, content_hash: str) -> None:
+        """A page of this bundle was served to this tenant, in a sandbox."""
+        bundle = (extension_id, content_hash)
+        self._remembered[bundle] = (tenant_id, self._clock() + LIFETIME_S)
+        self._remembered.move_to_end(bundle)
+        if len(self._remembered) > REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def remembered(self, extension_id: str, content_hash: str) -> str | None:
+        """To whom a sandboxed page of this bundle was last served."""
+        tenant_id, until = self._remembered.get((extension_id, content_hash), (None, 0.0))
+        return tenant_id if until > self._clock() else None
+
 
 def _signer(key: str) -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(key, salt="extension-ui-tenant")
@@ -92,9 +111,8 @@ def value_in_cookies(request: web.BaseRequest) -> str:
 def page_cookie(request: web.BaseRequest, value: str, settings: Settings) -> Pairs:
     """The Set-Cookie fields by which the files beside a page will know their tenant.
 
-    Browsers send no ordinary cookie for a page that another site frames or that a sandbox
-    leaves without an origin. Such a page gets one that is marked for it; browsers keep those
-    over HTTPS and on localhost only.
+    Browsers send no ordinary cookie for a page that another site frames. Such a page gets one
+    that is marked for it; browsers keep those over HTTPS and on localhost only.
 
     Args:
         value: what the page's address carried, verified.
@@ -103,7 +121,7 @@ def page_cookie(request: web.BaseRequest, value: str, settings: Settings) -> Pai
     bundle = "/ext-ui/" + "/".join(rest.split("/", 2)[:2]) + "/"
     # A proxy may map what browsers see to another path.
     seen_by_browsers = urlsplit(settings.public_base).path.rstrip("/")
-    is_foreign = settings.ui_sandbox or request.headers.get("Sec-Fetch-Site") == "cross-site"
+    is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
     site = "SameSite=None; Secure; Partitioned" if is_foreign else "SameSite=Lax"
     return tuple(
         (

@@ -96,15 +96,20 @@ def _tenant(request: web.Request, raw_query: str, extension: str, content_hash: 
     query = dict(query_pairs(raw_query))
     caller = carried(request, CALLER)
     known = request.app[UI_TENANTS]
-    auth = request.app[LIVE].settings.auth
+    settings = request.app[LIVE].settings
+    auth = settings.auth
     if caller is not None:
         tenant: str | None = caller.tenant_id
     elif signed := query.get(PARAMETER):
         tenant = known.verify(signed, extension, content_hash)
         if tenant is not None:
-            request[UI_COOKIE] = page_cookie(request, signed, request.app[LIVE].settings)
+            request[UI_COOKIE] = page_cookie(request, signed, settings)
+            if settings.ui_sandbox:
+                known.remember(tenant, extension, content_hash)
     else:
         tenant = known.verify(value_in_cookies(request), extension, content_hash)
+        if tenant is None and settings.ui_sandbox:
+            tenant = known.remembered(extension, content_hash)
     if tenant is None and isinstance(auth, DevAuth):
         tenant = auth.tenant
     named = query.get(_TENANT)
