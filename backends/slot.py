@@ -61,10 +61,15 @@ class Retirement:
 
 
 class Slot:
-    """The one reference that a swap changes."""
+    """The one reference that a swap changes.
 
-    def __init__(self, backend: RunnerBackend) -> None:
-        self._current = Generation(1, backend)
+    Args:
+        first: the number of the generation that `backend` is; more than 1 where this process
+            takes the place of one that has seen swaps.
+    """
+
+    def __init__(self, backend: RunnerBackend, *, first: int = 1) -> None:
+        self._current = Generation(first, backend)
         self._draining: dict[int, Generation] = {}
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -13,10 +14,13 @@ from gateway import pipeline
 from gateway.asset_cache.cache import AssetCache
 from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
+from gateway.fleet import Fleet, FleetOfOne
 from gateway.installs.factory import open_installs
 from gateway.keys import (
     ASSET_CACHE,
+    FLEET,
     IN_FLIGHT,
+    LINES_DROPPED,
     LIVE,
     LIVE_REF,
     METRICS,
@@ -30,7 +34,7 @@ from gateway.keys import (
 from gateway.live import Live, LiveRef
 from gateway.probe import Prober
 from gateway.receipts import Receipts
-from gateway.reload import Reloader
+from gateway.reports import report
 from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
@@ -56,6 +60,8 @@ def create_app(
     access_sink: Sink = through_structlog,
     openers: Openers = OPENERS,
     routes: Sequence[Route] = GATEWAY_ROUTES,
+    fleet: Fleet | None = None,
+    lines_dropped: Callable[[], int] = lambda: 0,
 ) -> web.Application:
     """A gateway ready to run; nothing is opened until it starts.
 
@@ -63,12 +69,16 @@ def create_app(
         load: reads the settings anew for a reload; raises SettingsError.
         on_commit: told the settings that a reload has switched to.
         access_sink: takes the line of every request.
+        fleet: the processes that this one serves the port with; None: it serves alone.
+        lines_dropped: how many log lines found no room.
     """
     app = web.Application(client_max_size=settings.max_body_bytes)
     app[STATE] = State()
     app[LIVE_REF] = LiveRef()
     app[METRICS] = Metrics()
     app[METRICS].registry.register(GatewayCollector(app))
+    fleet = app[FLEET] = fleet or FleetOfOne(partial(report, app))
+    app[LINES_DROPPED] = lines_dropped
     app[IN_FLIGHT] = InFlight()
     app[UI_TENANTS] = UiTenants(_signing_key(settings))
     cache = app[ASSET_CACHE] = AssetCache(
@@ -83,12 +93,12 @@ def create_app(
         on_commit(committed)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
-        slot = Slot(await openers.backend(settings.backend))
+        slot = Slot(await openers.backend(settings.backend), first=fleet.generation)
         live = app[LIVE] = app[LIVE_REF].now = Live(settings, slot, openers.installs(settings))
         prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
         receipts = app[RECEIPTS] = Receipts()
         swapper = Swapper(live, prober, openers, on_commit=commit)
-        reloader = app[RELOADER] = Reloader(swapper, receipts, load=load)
+        reloader = app[RELOADER] = fleet.reloading(swapper, receipts, load)
         warming = asyncio.create_task(warm(slot.current.backend, live.installs), name="warming")
         async with prober.running():
             yield

@@ -36,8 +36,16 @@ def cli(context: click.Context) -> None:
 @cli.command()
 @click.pass_obj
 def serve(environ: Environ) -> None:
-    """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reloads its settings."""
+    """Run the gateway until SIGTERM or Ctrl-C.
+
+    SIGHUP reloads its settings; SIGUSR2 hands its port to a new instance of the program.
+    """
     settings = loaded_settings(environ)
+    if settings.listen.workers > 1:
+        # A supervisor serves nothing itself, so it does not load what serves.
+        from gateway.supervisor.main import supervise
+
+        sys.exit(supervise(settings, environ))
     from gateway.serve import serve as run
 
     sys.exit(run(settings, environ))

@@ -8,11 +8,11 @@ from prometheus_client.registry import Collector
 
 from backends.contract import BackendStats
 from gateway.asset_cache.cache import CacheStats
-from gateway.keys import ASSET_CACHE, LIVE, PROBER, RECEIPTS
+from gateway.keys import ASSET_CACHE, LINES_DROPPED, LIVE, PROBER, RECEIPTS
 
 
 class GatewayCollector(Collector):
-    """Backend, generations, swaps and pools of one application."""
+    """Backend, generations, swaps, pools and log of one application."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
@@ -42,6 +42,11 @@ class GatewayCollector(Collector):
         for outcome, count in self._app[RECEIPTS].totals.items():
             swaps.add_metric([outcome], count)
         yield swaps
+        yield CounterMetricFamily(
+            "gateway_log_lines_dropped",
+            "Log lines given up because nobody read the log fast enough.",
+            self._app[LINES_DROPPED](),
+        )
 
 
 def _pool(kind: str, stats: BackendStats) -> Iterator[Metric]:

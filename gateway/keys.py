@@ -1,12 +1,13 @@
 """What an application carries. The console's own key lives with the console; what a request
 carries is listed beside the middleware that puts it there."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
 from gateway.asset_cache.cache import AssetCache
 from gateway.fast_path.path import FastPath
+from gateway.fleet import Fleet
 from gateway.live import Live, LiveRef
 from gateway.probe import Prober
 from gateway.receipts import Receipts
@@ -21,11 +22,14 @@ LIVE_REF = web.AppKey("live_ref", LiveRef)
 PROBER = web.AppKey("prober", Prober)
 RECEIPTS = web.AppKey("receipts", Receipts)
 RELOADER = web.AppKey("reloader", Reloading)
+FLEET = web.AppKey("fleet", Fleet)
 METRICS = web.AppKey("metrics", Metrics)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 ASSET_CACHE = web.AppKey("asset_cache", AssetCache)
 UI_TENANTS = web.AppKey("ui_tenants", UiTenants)
 STATE = web.AppKey("state", State)
 FAST_PATH = web.AppKey("fast_path", FastPath)
+LINES_DROPPED: web.AppKey[Callable[[], int]] = web.AppKey("lines_dropped")
+"""How many log lines found no room."""
 SHORT_WAY: web.AppKey[Iterable[str]] = web.AppKey("short_way")
 """Templates of the routes that need no router."""

@@ -4,9 +4,10 @@ Both name the request that they speak of, so that a request's id finds its way t
 """
 
 import asyncio
+import os
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -15,6 +16,7 @@ import orjson
 
 from backends.contract import RunnerBackend
 from backends.runner_log import KeepsLog, LogLine
+from gateway.fleet import Report
 from gateway.log_tap import LogTap, Watcher
 from middleware.redaction import Redactor
 
@@ -47,12 +49,36 @@ class Asked:
     request_id: str | None  # lines that name this request alone
 
 
+class OthersLines:
+    """What the other processes of a gateway have written, a part at a time.
+
+    Args:
+        ask: what each process has written after the lines that were `seen` of it, by process
+            id (the report "log").
+    """
+
+    def __init__(self, ask: Callable[[dict[int, int]], Awaitable[Sequence[Report]]]) -> None:
+        self._ask = ask
+        self._seen: dict[int, int] = {}
+
+    async def new(self) -> list[str]:
+        """The lines that were not told before; at first, all that are kept."""
+        found: list[str] = []
+        for report in await self._ask(self._seen):
+            if report.pid is None or report.is_missing or report.pid == os.getpid():
+                continue
+            self._seen[report.pid], lines = report.said
+            found += lines
+        return found
+
+
 class LogStream:
     """Reads both logs.
 
     Args:
         current: the backend that serves now; asked again after a swap.
         secrets: values that are masked wherever they stand, in the runner's lines too.
+        others: what the other processes of this gateway have written, when there are any.
     """
 
     def __init__(
@@ -60,14 +86,16 @@ class LogStream:
         tap: LogTap,
         current: Callable[[], RunnerBackend],
         secrets: Callable[[], frozenset[str]],
+        others: OthersLines | None = None,
     ) -> None:
         self._tap = tap
+        self._others = others
         self._current = current
         self._redact = Redactor(secrets)
 
     async def so_far(self, asked: Asked) -> list[LogEvent]:
         """What was written up to now, in the order of time."""
-        found = self._own_so_far(asked)
+        found = await self._ours_so_far(asked)
         backend = self._current()
         if isinstance(backend, KeepsLog):
             tail = None if asked.request_id else asked.tail
@@ -87,20 +115,36 @@ class LogStream:
             TooManyWatchers: as many as may are watching already.
         """
         with self._tap.watching() as watcher:
-            for event in self._own_so_far(asked):
+            for event in await self._ours_so_far(asked):
                 yield event
-            reading = asyncio.create_task(self._read_runner(watcher, asked.tail))
+            reading = [asyncio.create_task(self._read_runner(watcher, asked.tail))]
+            if self._others is not None:
+                reading.append(asyncio.create_task(self._read_others(watcher, self._others)))
             try:
                 async for item in self._arriving(watcher):
                     if item is None or _names(item.text, asked):
                         yield item
             finally:
-                reading.cancel()
-                await asyncio.wait([reading])
+                for task in reading:
+                    task.cancel()
+                await asyncio.wait(reading)
 
-    def _own_so_far(self, asked: Asked) -> list[LogEvent]:
-        own = [_of_gateway(line) for line in self._tap.recent() if _names(line, asked)]
-        return own[len(own) - min(len(own), asked.tail) :]
+    async def _ours_so_far(self, asked: Asked) -> list[LogEvent]:
+        """The last lines of the gateway, of all its processes."""
+        lines = self._tap.recent()
+        if self._others is not None:
+            lines += await self._others.new()
+        ours = [_of_gateway(line) for line in lines if _names(line, asked)]
+        if self._others is not None:
+            ours.sort(key=lambda event: event.ts)
+        return ours[len(ours) - min(len(ours), asked.tail) :]
+
+    async def _read_others(self, watcher: Watcher, others: OthersLines) -> None:
+        """Look once in a while what other processes have written."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for line in await others.new():
+                await watcher.lines.put(line)
 
     async def _arriving(self, watcher: Watcher) -> AsyncGenerator[LogEvent | None, None]:
         lost = 0

@@ -53,17 +53,31 @@ class LogTap:
 
     def __init__(self) -> None:
         self._recent: deque[str] = deque(maxlen=KEPT_LINES)
+        self._published = 0
         self._watchers: tuple[Watcher, ...] = ()
 
     def publish(self, line: str) -> None:
         """One line, as JSON. Cheap while nobody watches."""
         self._recent.append(line)
+        self._published += 1
         for watcher in self._watchers:
             watcher.offer(line)
 
     def recent(self) -> list[str]:
         """The last lines, oldest first."""
         return list(self._recent)
+
+    def since(self, seen: int | None) -> tuple[int, list[str]]:
+        """How many lines there were in all, and the kept ones after the first `seen`.
+
+        Args:
+            seen: the number that an earlier call told; None: every kept line.
+        """
+        lines, published = list(self._recent), self._published
+        if seen is None:
+            return published, lines
+        new = max(published - seen, 0)
+        return published, lines[len(lines) - min(new, len(lines)) :]
 
     @contextmanager
     def watching(self) -> Iterator[Watcher]:

@@ -8,7 +8,7 @@ and not the request that wrote it.
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, TextIO
 
 import orjson
@@ -56,6 +56,7 @@ def configure_logs(
     *,
     secrets: Callable[[], frozenset[str]] = frozenset,
     write: Callable[[str], None] | None = None,
+    always: Mapping[str, object] | None = None,
 ) -> None:
     """Send every log line of this process to `stream`. May be called again, after a reload.
 
@@ -65,9 +66,11 @@ def configure_logs(
         stream: standard error when None.
         secrets: asked for each line: values to mask wherever they stand.
         write: takes each line without its line break, instead of `stream`; must not raise.
+        always: fields of every line that does not have them itself.
     """
     stream = stream or sys.stderr
     steps: tuple[Processor, ...] = (
+        _with_fields(always or {}),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
@@ -86,6 +89,13 @@ def configure_logs(
         root.removeHandler(handler)
     root.addHandler(_Bridge())
     set_level(level)
+
+
+def _with_fields(fields: Mapping[str, object]) -> Processor:
+    def add(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {**fields, **event}
+
+    return add
 
 
 def is_written(level: str) -> bool:

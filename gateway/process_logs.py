@@ -6,6 +6,7 @@ the long way when one is found.
 """
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import orjson
@@ -17,9 +18,16 @@ from middleware.access_log import through_structlog
 
 
 class ProcessLogs:
-    """Every line of this process, to one file descriptor, for as long as it serves."""
+    """Every line of this process, to one file descriptor, for as long as it serves.
 
-    def __init__(self, settings: Settings, descriptor: int) -> None:
+    Args:
+        always: fields of every line, such as which worker wrote it.
+    """
+
+    def __init__(
+        self, settings: Settings, descriptor: int, always: Mapping[str, object] | None = None
+    ) -> None:
+        self._always = dict(always or {})
         self._writer = BatchWriter(descriptor)
         self._json = settings.log_format == "json"
         self._secrets: frozenset[str] = frozenset()
@@ -30,7 +38,13 @@ class ProcessLogs:
             settings.log_level,
             secrets=lambda: self._secrets,
             write=lambda line: self._writer.write_now(line.encode(errors="replace") + b"\n"),
+            always=self._always,
         )
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were given up because nobody read the log fast enough."""
+        return self._writer.dropped
 
     def follow(self, settings: Settings) -> None:
         """Go on with the settings of a reload. Old secrets are still masked: calls that
@@ -47,7 +61,7 @@ class ProcessLogs:
             return
         now = datetime.fromtimestamp(time.time(), UTC)
         raw = orjson.dumps(
-            {"ts": now, "level": level, "event": event, **line},
+            {"ts": now, "level": level, "event": event, **self._always, **line},
             default=str,
             option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
         )

@@ -50,5 +50,15 @@ class Receipts:
             self._kept.appendleft(receipt)
             self.totals[receipt.outcome] += 1
 
+    def state(self) -> tuple[list[Receipt], dict[Outcome, int]]:
+        """Everything, for another process to `follow`."""
+        return list(self._kept), dict(self.totals)
+
+    def follow(self, kept: list[Receipt], totals: dict[Outcome, int]) -> None:
+        """Be as another process's receipts are."""
+        self._kept.clear()
+        self._kept.extend(kept)
+        self.totals = dict(totals)
+
     def newest_first(self) -> list[dict[str, object]]:
         return [receipt.as_json() for receipt in self._kept]

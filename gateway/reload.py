@@ -5,9 +5,9 @@ load -> plan -> prepare -> commit -> drain. Whatever fails before the commit cha
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -36,33 +36,51 @@ class Reloading(Protocol):
         """Stop what runs in the background."""
 
 
-class Reloader:
-    """Runs one reload at a time, in the one process that there is.
+class Attempt(Protocol):
+    """Who carries a reload out."""
 
-    Args:
-        load: reads the settings anew; raises SettingsError.
-    """
+    @property
+    def serving(self) -> tuple[int, str]:
+        """Generation and kind of the backend that serves now."""
+
+    async def run(self, receipt: Receipt) -> None:
+        """Reload, and say on `receipt` what came of it.
+
+        Raises:
+            SettingsError: the settings cannot be used.
+            Refused: they can, and do not work.
+        """
+
+    async def aclose(self) -> None:
+        """Stop what runs in the background."""
+
+
+class Reloader:
+    """Runs one reload at a time, and writes its receipt."""
 
     def __init__(
-        self, swapper: Swapper, receipts: Receipts, *, load: Callable[[], Settings]
+        self,
+        attempt: Attempt,
+        receipts: Receipts,
+        *,
+        on_receipt: Callable[[], None] = lambda: None,
     ) -> None:
-        self._swapper = swapper
+        self._attempt = attempt
         self._receipts = receipts
-        self._load = load
+        self._on_receipt = on_receipt
         self._one_at_a_time = asyncio.Lock()
-        self._signalled = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._signalled: asyncio.Task[None] | None = None
+        self._is_waiting = False
 
     def signalled(self) -> None:
         """See Reloading."""
-        if self._signalled:
-            return
-        self._signalled = True
-        self._in_background(self._reload_for_signal(), name="reload")
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._signalled = asyncio.create_task(self._reload_for_signal(), name="reload")
 
     async def _reload_for_signal(self) -> None:
         async with self._one_at_a_time:
-            self._signalled = False
+            self._is_waiting = False
             await self._reload(plan=False, trigger="signal")
 
     async def reload(self, *, plan: bool = False, trigger: str = "admin") -> Receipt:
@@ -72,27 +90,52 @@ class Reloader:
 
     async def aclose(self) -> None:
         """See Reloading."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._signalled is not None:
+            self._signalled.cancel()
+            await asyncio.gather(self._signalled, return_exceptions=True)
+        await self._attempt.aclose()
 
     async def _reload(self, *, plan: bool, trigger: str) -> Receipt:
         began = time.monotonic()
-        current = self._swapper.live.slot.current
+        generation, kind = self._attempt.serving
         receipt = Receipt(
-            generation=current.number,
+            generation=generation,
             outcome="refused",
-            from_=current.identity.kind,
+            from_=kind,
             to=None,
             trigger=trigger,
             plan=plan,
         )
-        with refusals_noted(receipt):
-            await self._attempt(receipt)
-        close_receipt(receipt, self._receipts, began)
+        with _refusals_noted(receipt):
+            await self._attempt.run(receipt)
+        receipt.took_ms = ms_since(began)
+        self._receipts.add(receipt)
+        event = "backend_swapped" if receipt.outcome == "switched" else f"reload_{receipt.outcome}"
+        _log.info(f"{event}_planned" if plan else event, **receipt.as_json())
+        self._on_receipt()
         return receipt
 
-    async def _attempt(self, receipt: Receipt) -> None:
+
+class Sole:
+    """Carries a reload out in the one process that there is.
+
+    Args:
+        load: reads the settings anew; raises SettingsError.
+    """
+
+    def __init__(self, swapper: Swapper, load: Callable[[], Settings]) -> None:
+        self._swapper = swapper
+        self._load = load
+        self._drains: set[asyncio.Task[None]] = set()
+
+    @property
+    def serving(self) -> tuple[int, str]:
+        """See Attempt."""
+        current = self._swapper.live.slot.current
+        return current.number, current.identity.kind
+
+    async def run(self, receipt: Receipt) -> None:
+        """See Attempt."""
         # The env file may be on a slow disk or a network mount.
         loaded = await asyncio.to_thread(self._load)
         new = planned(receipt, self._swapper.live.settings, loaded)
@@ -106,12 +149,15 @@ class Reloader:
         committed = self._swapper.commit(candidate)
         receipt.generation = committed.generation
         receipt.in_flight_at_switch = committed.in_flight_at_switch
-        self._in_background(_note_drain(receipt, committed), name="note-drain")
+        task = asyncio.create_task(_note_drain(receipt, committed), name="note-drain")
+        self._drains.add(task)
+        task.add_done_callback(self._drains.discard)
 
-    def _in_background(self, work: Coroutine[None, None, None], *, name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def aclose(self) -> None:
+        """See Attempt."""
+        for task in self._drains:
+            task.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
 
 
 async def _note_drain(receipt: Receipt, committed: Committed) -> None:
@@ -136,7 +182,7 @@ def planned(receipt: Receipt, old: Settings, loaded: Settings) -> Settings | Non
 
 
 @contextmanager
-def refusals_noted(receipt: Receipt) -> Iterator[None]:
+def _refusals_noted(receipt: Receipt) -> Iterator[None]:
     """Turn whatever stops the block into the reason of `receipt`, which says "refused"."""
     try:
         yield
@@ -152,11 +198,3 @@ def refusals_noted(receipt: Receipt) -> Iterator[None]:
         # Whatever it was, the old generation still serves; the receipt must say so.
         _log.exception("reload_failed", trigger=receipt.trigger)
         receipt.outcome, receipt.reason = "refused", "internal_error"
-
-
-def close_receipt(receipt: Receipt, receipts: Receipts, began: float) -> None:
-    """Say how long it took, keep it, log it."""
-    receipt.took_ms = ms_since(began)
-    receipts.add(receipt)
-    event = "backend_swapped" if receipt.outcome == "switched" else f"reload_{receipt.outcome}"
-    _log.info(f"{event}_planned" if receipt.plan else event, **receipt.as_json())

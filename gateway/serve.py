@@ -44,6 +44,7 @@ class Serving:
         self.certificate = certificate
         self._server = server
         self._sites: dict[socket.socket, web.SockSite] = {}
+        self._changing = asyncio.Lock()
 
     @property
     def sockets(self) -> Sockets:
@@ -53,14 +54,17 @@ class Serving:
     async def accept_on(self, sockets: Sockets) -> None:
         """Accept on these and no others."""
         context = None if self.certificate is None else self.certificate.context
-        for one in sockets:
-            if one not in self._sites:
-                # A copy: the site closes what it was given.
-                site = web.SockSite(self._server, one.dup(), ssl_context=context, backlog=BACKLOG)
-                self._sites[one] = site
-                await site.start()
-        for one in self._sites.keys() - set(sockets):
-            await self._sites.pop(one).stop()
+        async with self._changing:
+            for one in sockets:
+                if one not in self._sites:
+                    # A copy: the site closes what it was given.
+                    site = web.SockSite(
+                        self._server, one.dup(), ssl_context=context, backlog=BACKLOG
+                    )
+                    await site.start()
+                    self._sites[one] = site
+            for one in self._sites.keys() - set(sockets):
+                await self._sites.pop(one).stop()
 
     async def wind_up(self) -> None:
         """Accept nothing more, and give what is open a little time."""
@@ -84,6 +88,9 @@ class Host(Protocol):
 
     async def stopping(self) -> None:
         """Called when this process was told to stop, before it does."""
+
+    async def stopped(self) -> None:
+        """Called when everything is closed."""
 
 
 class Alone:
@@ -121,6 +128,9 @@ class Alone:
         """See Host."""
         notify(self._environ, STOPPING)
 
+    async def stopped(self) -> None:
+        """See Host."""
+
 
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run the gateway until SIGTERM or SIGINT. Blocks; returns the exit status."""
@@ -130,6 +140,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         load=lambda: load(environ),
         on_commit=logs.follow,
         access_sink=logs.access,
+        lines_dropped=lambda: logs.dropped,
     )
     return run(app, settings, logs, Alone(environ, welcome))
 
@@ -167,6 +178,7 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         await serving.wind_up()
     finally:
         await server.cleanup()
+        await host.stopped()
         _log.info("stopped")
 
 

@@ -4,6 +4,7 @@
 once. Nothing else in the program looks at the environment.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from gateway.backend_settings import backend_settings, embedded_settings
 from gateway.environment import Origin, Sources, read_sources
 from gateway.setting_problems import SettingProblem, SettingsError
 from gateway.setting_rules import contradictions, is_loopback
+from gateway.value_forms import MAX_WORKERS
 from gateway.variable_parsing import parse, with_defaults
 from gateway.variable_table import VARIABLES
 from gateway.variables import Variables
@@ -47,6 +49,7 @@ class Listen:
     header_timeout_s: float = 15.0
     body_idle_s: float = 15.0
     keepalive_s: float = 75.0
+    workers: int = 1  # processes that serve
 
     @property
     def is_loopback(self) -> bool:
@@ -213,6 +216,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
             header_timeout_s=values.gateway_header_timeout_ms / 1000,
             body_idle_s=values.gateway_body_idle_timeout_ms / 1000,
             keepalive_s=values.gateway_keepalive_timeout_ms / 1000,
+            workers=_workers(values.gateway_workers),
         ),
         backend=backend_settings(values),
         embedded=embedded_settings(values),
@@ -242,6 +246,11 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         variables=values,
         secrets=_secrets(values),
     )
+
+
+def _workers(wanted: int | Literal["auto"]) -> int:
+    """How many processes: for `auto` one for each core that this one may run on."""
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if wanted == "auto" else wanted
 
 
 def _secrets(values: Variables) -> frozenset[str]:

@@ -3,10 +3,14 @@
 Whoever resolved the page's address was a known caller, so the address carries that caller's
 tenant as a signed, expiring value. The page's scripts and styles repeat no query; for them
 the same value comes back as a cookie (RFC 6265) of this one bundle's addresses. Nothing is
-remembered here, so any worker and any replica with the same key can serve any file.
+remembered for that, so any worker and any replica with the same key can serve any file.
+
+A page in a sandbox has no origin, and browsers send no cookie for its files. Where sandboxes
+are switched on, what a page's address said is remembered by the process that served it.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -22,6 +26,7 @@ COOKIE: Final = "ext-ui-tenant"
 LIFETIME_S: Final = 12 * 3600
 KEYS_KEPT: Final = 4
 MAX_BELIEVED: Final = 4096
+REMEMBERED: Final = 10_000
 
 UI_COOKIE: web.RequestKey[Pairs] = web.RequestKey("ui_cookie")
 """Fields that the answer to a page gives the browser for the page's other files."""
@@ -41,6 +46,7 @@ class UiTenants:
         self._signer = _signer(key)
         self._believed: dict[str, _Believed] = {}
         self._replaced: list[tuple[float, URLSafeTimedSerializer]] = []  # until when, newest first
+        self._remembered: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     def follow(self, key: str) -> None:
         """Sign with `key` from now on. What older keys have signed counts until it expires."""
@@ -75,11 +81,24 @@ class UiTenants:
             match said:
                 case [str(tenant_id), str(extension), str(bundle)]:
                     until = signed_at.timestamp() + LIFETIME_S
-                    return self._remember(value, _Believed(tenant_id, (extension, bundle), until))
+                    return self._believe(value, _Believed(tenant_id, (extension, bundle), until))
             return None
         return None
 
-    def _remember(self, value: str, believed: "_Believed") -> "_Believed":
+    def remember(self, tenant_id: str, extension_id: str, content_hash: str) -> None:
+        """A page of this bundle was served to this tenant, in a sandbox."""
+        bundle = (extension_id, content_hash)
+        self._remembered[bundle] = (tenant_id, self._clock() + LIFETIME_S)
+        self._remembered.move_to_end(bundle)
+        if len(self._remembered) > REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def remembered(self, extension_id: str, content_hash: str) -> str | None:
+        """To whom a sandboxed page of this bundle was last served."""
+        tenant_id, until = self._remembered.get((extension_id, content_hash), (None, 0.0))
+        return tenant_id if until > self._clock() else None
+
+    def _believe(self, value: str, believed: "_Believed") -> "_Believed":
         # All files of a page bring the same value, and reading it costs more than a small file.
         if len(self._believed) >= MAX_BELIEVED:
             self._believed.clear()
@@ -116,9 +135,8 @@ def value_in_cookies(request: web.BaseRequest) -> str:
 def page_cookie(request: web.BaseRequest, value: str, settings: Settings) -> Pairs:
     """The Set-Cookie fields by which the files beside a page will know their tenant.
 
-    Browsers send no ordinary cookie for a page that another site frames or that a sandbox
-    leaves without an origin. Such a page gets one that is marked for it; browsers keep those
-    over HTTPS and on localhost only.
+    Browsers send no ordinary cookie for a page that another site frames. Such a page gets one
+    that is marked for it; browsers keep those over HTTPS and on localhost only.
 
     Args:
         value: what the page's address carried, verified.
@@ -127,7 +145,7 @@ def page_cookie(request: web.BaseRequest, value: str, settings: Settings) -> Pai
     bundle = "/ext-ui/" + "/".join(rest.split("/", 2)[:2]) + "/"
     # A proxy may map what browsers see to another path.
     seen_by_browsers = urlsplit(settings.public_base).path.rstrip("/")
-    is_foreign = settings.ui_sandbox or request.headers.get("Sec-Fetch-Site") == "cross-site"
+    is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
     site = "SameSite=None; Secure; Partitioned" if is_foreign else "SameSite=Lax"
     return tuple(
         (

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -18,6 +18,7 @@ from backends.contract import is_identifier
 
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 MAX_PEM_FILE_BYTES: Final = 4 * 1024 * 1024
+MAX_WORKERS: Final = 64
 
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
@@ -55,6 +56,15 @@ def _whole_number(text: object) -> object:
             )
         raise _refuse("is not a whole number")
     return text
+
+
+def _worker_count(text: object) -> object:
+    if isinstance(text, str) and text.lower() == "auto":
+        return "auto"
+    count = _whole_number(text)
+    if isinstance(count, str | int) and not 1 <= int(count) <= MAX_WORKERS:
+        raise _refuse(f"is not between 1 and {MAX_WORKERS}")
+    return int(count) if isinstance(count, str) else count
 
 
 def _lower(text: object) -> object:
@@ -230,6 +240,11 @@ Milliseconds = Annotated[
 Seconds = Annotated[Whole, Field(le=3600), Accepts("whole seconds, 0 to 3600")]
 Count = Annotated[Whole, Field(ge=1, le=100_000), Accepts("a whole number, 1 to 100000")]
 Threads = Annotated[Whole, Field(ge=1, le=1024), Accepts("a whole number, 1 to 1024")]
+WorkerCount = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_worker_count),
+    Accepts(f"a whole number, 1 to {MAX_WORKERS}, or auto (one for each core it may use)"),
+]
 QueueLength = Annotated[Whole, Field(le=100_000), Accepts("a whole number, 0 to 100000")]
 Megabytes = Annotated[Whole, Field(ge=1, le=4096), Accepts("whole MiB, 1 to 4096")]
 Bytes = Annotated[Whole, Field(ge=1, le=1 << 30), Accepts("whole bytes, 1 to 1073741824")]

@@ -7,7 +7,7 @@ all come from it, so a variable that is not here does not exist.
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from backends.contract import BackendKind
@@ -38,6 +38,7 @@ from gateway.value_forms import (
     Token,
     Whole,
     Word,
+    WorkerCount,
 )
 from gateway.variable_marks import Otherwise, Section, Static
 
@@ -48,12 +49,6 @@ def _known_auth(word: object) -> object:
     if word == "jwt":
         raise PydanticCustomError("refused", "'jwt' is not available in this version")
     return word
-
-
-def _one_worker(count: int) -> int:
-    if count != 1:
-        raise PydanticCustomError("refused", "this version runs exactly one worker")
-    return count
 
 
 class RunnerVariables(Section):
@@ -158,10 +153,11 @@ class EmbeddedVariables(Section):
     runner_max_concurrency: Annotated[
         Threads | None,
         Otherwise("the number of cores"),
-        Field(description="How many calls run at once."),
+        Field(description="How many calls run at once, shared out among workers."),
     ] = None
     runner_max_queue: Annotated[
-        QueueLength, Field(description="How many calls may wait for their turn.")
+        QueueLength,
+        Field(description="How many calls may wait for their turn, shared out among workers."),
     ] = 64
     ext_egress_allowlist: Annotated[
         EgressHosts,
@@ -215,11 +211,9 @@ class ListenVariables(Section):
     ] = "127.0.0.1"
     gateway_port: Annotated[Port, Static(), Field(description="The port to listen on.")] = 8787
     gateway_workers: Annotated[
-        Whole,
-        AfterValidator(_one_worker),
+        WorkerCount,
         Static(),
-        Accepts("1"),
-        Field(description="Worker processes."),
+        Field(description="Processes that serve; more than one have a supervisor."),
     ] = 1
     gateway_tls_cert: Annotated[
         ReadableFile | None, Static(), Field(description="Certificate chain, PEM.")
@@ -265,7 +259,8 @@ class GatewayVariables(Section):
         Bytes, Field(description="The largest request body that is taken.")
     ] = 10_485_760
     gateway_max_in_flight: Annotated[
-        Count, Field(description="Requests at once; more are refused with 503.")
+        Count,
+        Field(description="Requests at once, shared out among workers; more are refused with 503."),
     ] = 1024
     gateway_drain_seconds: Annotated[
         Seconds, Field(description="How long a replaced backend, or a stop, waits for its calls.")
@@ -276,7 +271,10 @@ class GatewayVariables(Section):
     gateway_asset_cache_mb: Annotated[
         Whole,
         Accepts("whole MiB, 0 to 65536"),
-        Field(le=65_536, description="The memory that kept UI files may use; 0 keeps none."),
+        Field(
+            le=65_536,
+            description="The memory that kept UI files may use in each worker; 0 keeps none.",
+        ),
     ] = 128
     gateway_asset_cache_dir: Annotated[
         Folder | None,

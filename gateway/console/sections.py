@@ -14,8 +14,10 @@ from aiohttp import web
 from backends.slot import Generation
 from gateway.console.extensions import Extensions
 from gateway.console.observer import OWN_ROUTES, Line, Observer
-from gateway.console.traffic import SHOWN_LINES, failures, shown_all, slow, traffic
-from gateway.keys import IN_FLIGHT, LIVE, METRICS, PROBER, RECEIPTS, STATE
+from gateway.console.together import added_up
+from gateway.console.traffic import SHOWN_LINES, failures, newest, shown_all, slow
+from gateway.fleet import Report
+from gateway.keys import FLEET, IN_FLIGHT, LINES_DROPPED, LIVE, METRICS, PROBER, RECEIPTS, STATE
 from gateway.probe import ProbeResult
 from gateway.settings import effective
 from middleware.caller import DevAuth
@@ -27,7 +29,7 @@ Sections = Mapping[str, object]
 
 
 class Document:
-    """Gathers the sections of one application."""
+    """Gathers the sections: what this process knows, and what the others say of themselves."""
 
     def __init__(self, app: web.Application, observer: Observer) -> None:
         self._app = app
@@ -38,29 +40,46 @@ class Document:
         self._probe: tuple[ProbeResult | None, str | None] = (None, None)
 
     async def sections(self) -> Sections:
-        """The document as of now."""
+        """The document as of now, of all processes that serve."""
+        app, live = self._app, self._app[LIVE]
+        reports = await app[FLEET].reports("console")
+        extensions = await self._extensions.section()
+        said: list[Sections] = [each.said for each in reports if not each.is_missing]
+        return {
+            **added_up(said),
+            "workers": [_worker(each) for each in reports],
+            "receipts": app[RECEIPTS].newest_first()[:SHOWN_RECEIPTS],
+            "extensions": extensions,
+            "settings": [asdict(row) for row in effective(live.settings)],
+            "auth": "dev" if isinstance(live.settings.auth, DevAuth) else "proxy",
+        }
+
+    async def own(self) -> Sections:
+        """What this process alone knows; `gateway.console.together` puts such together."""
         app, live = self._app, self._app[LIVE]
         await self._observer.count()
-        extensions = await self._extensions.section()
         # From here on nothing waits: all sections are of the same moment.
         self._know_secrets()
         return {
             "backend": _generation(live.slot.current) | {"stopping": app[STATE].stopping},
             "health": self._health(),
             "draining": [_generation(old) for old in live.slot.draining],
-            "receipts": app[RECEIPTS].newest_first()[:SHOWN_RECEIPTS],
             "in_flight": self._in_flight(),
-            "traffic": traffic(self._observer.window),
+            "traffic": self._observer.window.picture(),
             "failures": self._clean(failures(self._observer)),
             "slow": self._clean(slow(self._observer)),
             "lines": self._clean(shown_all(self._observer.lines())),
-            "extensions": extensions,
-            "settings": [asdict(row) for row in effective(live.settings)],
-            "auth": "dev" if isinstance(live.settings.auth, DevAuth) else "proxy",
+            "log_lines_dropped": app[LINES_DROPPED](),
         }
 
-    def lines_of(self, request_id: str) -> object:
+    async def lines_of(self, request_id: str) -> object:
         """The remembered lines whose request id begins like this, the newest first."""
+        reports = await self._app[FLEET].reports("lines", request_id=request_id)
+        lines = [line for each in reports for line in each.said or ()]
+        return newest(lines, SHOWN_LINES)
+
+    def own_lines_of(self, request_id: str) -> object:
+        """Those of this process."""
 
         def is_wanted(line: Line) -> bool:
             return str(line.fields.get("request_id", "")).startswith(request_id)
@@ -104,6 +123,21 @@ class Document:
                 for route in sorted(running, key=lambda one: (-running[one], one))
             ],
         }
+
+
+def _worker(report: Report) -> dict[str, object]:
+    """One process; `answered` is False when it said nothing in time."""
+    known: dict[str, object] = {"worker": report.worker, "pid": report.pid, "answered": False}
+    if report.is_missing:
+        return known
+    backend = report.said["backend"]
+    return known | {
+        "answered": True,
+        "generation": backend["generation"],
+        "readiness": report.said["health"]["readiness"],
+        "in_flight": report.said["in_flight"]["total"],
+        "log_lines_dropped": report.said["log_lines_dropped"],
+    }
 
 
 def _generation(generation: Generation) -> dict[str, object]:

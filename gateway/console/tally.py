@@ -44,6 +44,12 @@ class Tally:
         self.errors += is_error
         self._durations[bucket] += 1
 
+    def copy(self) -> "Tally":
+        """One that goes on for itself."""
+        other = Tally()
+        other.add(self)
+        return other
+
     def add(self, other: "Tally") -> None:
         """Count in what `other` has counted."""
         self.requests += other.requests

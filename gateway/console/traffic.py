@@ -1,13 +1,13 @@
 """What the observer knows, as the document that the page draws. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
 from gateway.console.observer import SLOW_MS, Line, Observer
 from gateway.console.tally import Tally
-from gateway.console.window import WINDOW_S, Window
+from gateway.console.window import WINDOW_S, Picture
 from gateway.problems import PROBLEMS
 
 SHARES: Final = (0.5, 0.95, 0.99)
@@ -17,10 +17,10 @@ SHOWN_SLOW: Final = 15
 SHOWN_CODES: Final = 30
 
 
-def traffic(window: Window) -> dict[str, object]:
+def traffic(window: Picture) -> dict[str, object]:
     """Totals, routes, extensions, and one point a second for the charts. Durations in ms."""
     covered_s = window.covered_s
-    seconds = [tally and _numbers(tally, 1) for tally in window.seconds()]
+    seconds = [tally and _numbers(tally, 1) for tally in window.each_second()]
     return {
         "window_s": WINDOW_S,
         "covered_s": covered_s,
@@ -64,6 +64,11 @@ def slow(observer: Observer) -> dict[str, object]:
 def shown_all(lines: Iterable[Line], most: int = SHOWN_LINES) -> list[dict[str, object]]:
     """The first `most` of them."""
     return [shown(line) for line in islice(lines, most)]
+
+
+def newest(lines: Iterable[Mapping[str, object]], most: int) -> list[Mapping[str, object]]:
+    """The `most` newest lines of several processes."""
+    return sorted(lines, key=lambda line: str(line["at"]), reverse=True)[:most]
 
 
 def shown(line: Line) -> dict[str, object]:

@@ -5,7 +5,7 @@ the oldest second go costs as much as that second had, not as much as the window
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -42,11 +42,6 @@ class Window:
         self._seconds: deque[Second] = deque()
         self._open: deque[Second] = deque()  # counted, and not in the window yet
         self._totals: dict[Group, Tally] = {}
-
-    @property
-    def covered_s(self) -> int:
-        """How many seconds the totals stand for."""
-        return min(WINDOW_S, self._end - self._start)
 
     def restart(self, start: int) -> None:
         """Forget everything: what ended before `start` is not known in full any more."""
@@ -87,27 +82,79 @@ class Window:
                 if not total.requests:
                     del self._totals[group]
 
-    def total(self) -> Tally:
-        """Everything in the window."""
-        return self._totals.get(ALL) or Tally()
-
-    def groups(self, kind: Kind) -> list[tuple[str, Tally]]:
-        """The totals of every route or every extension, the busiest first."""
-        found = [(group[1], tally) for group, tally in self._totals.items() if group[0] == kind]
-        return sorted(found, key=lambda one: (-one[1].requests, one[0]))
-
-    def seconds(self) -> Iterator[Tally | None]:
-        """One tally for each of the last WINDOW_S seconds, the oldest first.
-
-        Empty for a second without requests, None for one that nothing is known about.
-        """
-        by_second = {second.at: second.tallies[ALL] for second in self._seconds}
-        nothing = Tally()
-        for at in range(self._end - WINDOW_S, self._end):
-            yield by_second.get(at, nothing) if at >= self._start else None
+    def picture(self) -> "Picture":
+        """What is in the window now; does not change with it."""
+        return Picture(
+            known_from=max(self._start, self._end - WINDOW_S),
+            end=self._end,
+            seconds={second.at: second.tallies[ALL].copy() for second in self._seconds},
+            totals={group: tally.copy() for group, tally in self._totals.items()},
+        )
 
     def _new_tally(self, tallies: dict[Group, Tally], group: Group) -> Tally:
         # Extensions are as many as are installed: a lot, where there are a lot of tenants.
         if group not in self._totals and len(self._totals) + len(tallies) >= MAX_GROUPS:
             group = (group[0], REST)
         return tallies.setdefault(group, Tally())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A window at one moment, of one process or of several.
+
+    Attributes:
+        known_from: the first second that is known in full. Seconds are those of the
+            machine's monotonic clock, which all processes share.
+        end: the first second that is not in the picture.
+        seconds: by second; a known one that is not here was quiet.
+        totals: by group.
+    """
+
+    known_from: int
+    end: int
+    seconds: Mapping[int, Tally]
+    totals: Mapping[Group, Tally]
+
+    @property
+    def covered_s(self) -> int:
+        """How many seconds the totals stand for."""
+        return min(WINDOW_S, self.end - self.known_from)
+
+    def total(self) -> Tally:
+        """Everything in the window."""
+        return self.totals.get(ALL) or Tally()
+
+    def groups(self, kind: Kind) -> list[tuple[str, Tally]]:
+        """The totals of every route or every extension, the busiest first."""
+        found = [(group[1], tally) for group, tally in self.totals.items() if group[0] == kind]
+        return sorted(found, key=lambda one: (-one[1].requests, one[0]))
+
+    def each_second(self) -> Iterator[Tally | None]:
+        """One tally for each of the last WINDOW_S seconds, the oldest first.
+
+        Empty for a second without requests, None for one that nothing is known about.
+        """
+        nothing = Tally()
+        for at in range(self.end - WINDOW_S, self.end):
+            yield self.seconds.get(at, nothing) if at >= self.known_from else None
+
+
+def added_up(pictures: Sequence[Picture]) -> Picture:
+    """What several processes have seen together.
+
+    A second is known as soon as one process knows it: a process that was started later had no
+    requests before.
+    """
+    seconds: dict[int, Tally] = {}
+    totals: dict[Group, Tally] = {}
+    for picture in pictures:
+        for at, tally in picture.seconds.items():
+            seconds.setdefault(at, Tally()).add(tally)
+        for group, tally in picture.totals.items():
+            totals.setdefault(group, Tally()).add(tally)
+    return Picture(
+        known_from=min(picture.known_from for picture in pictures),
+        end=max(picture.end for picture in pictures),
+        seconds=seconds,
+        totals=totals,
+    )

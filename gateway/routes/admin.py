@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from backends.slot import Generation
-from gateway.keys import LIVE, PROBER, RECEIPTS, RELOADER
+from gateway.console.together import draining
+from gateway.keys import FLEET, LIVE, RECEIPTS, RELOADER
 from gateway.routes.health import json_response
 from middleware.errors import InvalidRequest
 
@@ -12,31 +12,34 @@ _FALSE = frozenset({"false", "0", "no", ""})
 
 
 async def backend(request: web.Request) -> web.Response:
-    """Identity, health (asked now) and metadata of the current backend."""
-    generation = request.app[LIVE].slot.current
-    probe = await request.app[PROBER].probe_now()
-    metadata = await generation.backend.metadata()
-    return json_response(
-        {
-            **_generation(generation),
-            "health": {
-                "readiness": probe.health.readiness.value,
-                "detail": probe.health.detail,
-                "latency_ms": probe.health.latency_ms,
-                "facts": dict(probe.health.facts),
-            },
-            "metadata": dict(metadata),
-        }
-    )
+    """Identity, health (asked now) and metadata of the current backend; each worker's too."""
+    fleet = request.app[FLEET]
+    reports = await fleet.reports("probed")
+    said = [each.said for each in reports if not each.is_missing]
+    metadata = await request.app[LIVE].slot.current.backend.metadata()
+    document = {
+        **said[0],
+        "in_flight": sum(each["in_flight"] for each in said),
+        "metadata": dict(metadata),
+    }
+    if fleet.size > 1:
+        document["workers"] = [
+            {"worker": each.worker, "pid": each.pid, "answered": not each.is_missing}
+            | (each.said or {})
+            for each in reports
+        ]
+    return json_response(document)
 
 
 async def generations(request: web.Request) -> web.Response:
     """The current generation, those still draining, and the last receipts, newest first."""
-    slot = request.app[LIVE].slot
+    reports = await request.app[FLEET].reports("generations")
+    said = [each.said for each in reports if not each.is_missing]
+    running = sum(each["current"]["in_flight"] for each in said)
     return json_response(
         {
-            "current": _generation(slot.current),
-            "draining": [_generation(old) for old in slot.draining],
+            "current": said[0]["current"] | {"in_flight": running},
+            "draining": draining(each["draining"] for each in said),
             "receipts": request.app[RECEIPTS].newest_first(),
         }
     )
@@ -52,12 +55,3 @@ async def reload(request: web.Request) -> web.Response:
         raise InvalidRequest("not_a_boolean", field="plan")
     receipt = await request.app[RELOADER].reload(plan=word in _TRUE, trigger="admin")
     return json_response(receipt.as_json(), status=409 if receipt.outcome == "refused" else 200)
-
-
-def _generation(generation: Generation) -> dict[str, object]:
-    return {
-        "generation": generation.number,
-        "backend": generation.identity.kind,
-        "name": generation.identity.name,
-        "in_flight": generation.in_flight,
-    }

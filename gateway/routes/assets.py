@@ -75,9 +75,12 @@ def early_asset(request: FastRequest) -> Answer | None:
         return None
     note(request, tenant=tenant, extension=address.extension)
     state = request._state
-    state[SERVED_BY] = request.app[LIVE].served_by
+    live = request.app[LIVE]
+    state[SERVED_BY] = live.served_by
     state[CACHE_RULE] = CacheRule.IMMUTABLE  # pages are not kept
-    stands = cache.standing(address.extension, address.content_hash, address.path, tenant)
+    stands = None
+    if not live.settings.ui_sandbox:  # else the tenant may be known by more than these bytes
+        stands = cache.standing(address.extension, address.content_hash, address.path, tenant)
     return Answer(hit.status, hit.headers, hit.body, stands=stands)
 
 
@@ -156,19 +159,22 @@ def _tenant(request: web.Request, address: Address) -> str | None:
     """
     caller = carried(request, CALLER)
     known = request.app[UI_TENANTS]
+    settings = request.app[LIVE].settings
     if caller is not None:
         tenant: str | None = caller.tenant_id
     elif address.signed:
         tenant = known.verify(address.signed, address.extension, address.content_hash)
         if tenant is not None:
-            settings = request.app[LIVE].settings
             request[UI_COOKIE] = page_cookie(request, address.signed, settings)
+            if settings.ui_sandbox:
+                known.remember(tenant, address.extension, address.content_hash)
     else:
         value = value_in_cookies(request)
         tenant = known.verify(value, address.extension, address.content_hash) if value else None
-    if tenant is None:
-        auth = request.app[LIVE].settings.auth
-        tenant = auth.tenant if isinstance(auth, DevAuth) else None
+        if tenant is None and settings.ui_sandbox:
+            tenant = known.remembered(address.extension, address.content_hash)
+    if tenant is None and isinstance(settings.auth, DevAuth):
+        tenant = settings.auth.tenant
     if address.tenant and tenant and address.tenant != tenant:
         raise TenantMismatch
     return tenant

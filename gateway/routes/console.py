@@ -57,7 +57,7 @@ async def lines(request: web.Request) -> web.Response:
     wanted = request.query.get("request_id", "")
     if not 0 < len(wanted) <= _MAX_REQUEST_ID:
         raise InvalidRequest("invalid_request_id", field="request_id")
-    return json_response({"lines": request.app[CONSOLE].document.lines_of(wanted)})
+    return json_response({"lines": await request.app[CONSOLE].document.lines_of(wanted)})
 
 
 async def live(request: web.Request) -> web.StreamResponse:

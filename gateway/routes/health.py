@@ -2,9 +2,11 @@
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from gateway.keys import LIVE, METRICS, PROBER, STATE
+from gateway.fleet import Report
+from gateway.keys import FLEET, LIVE
+from gateway.metric_sums import added_up, as_text
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -18,27 +20,38 @@ async def healthz(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Ready: the current backend's last probe succeeded, and nobody asked us to stop.
 
-    503 otherwise; traffic that comes all the same is still tried.
+    503 otherwise; traffic that comes all the same is still tried. Of several workers each must
+    be ready and is listed. One that does not answer in time is not; an empty place, whose
+    worker is being started again, is served by the others meanwhile and counts for nothing.
     """
-    live, last, state = request.app[LIVE], request.app[PROBER].last, request.app[STATE]
-    ready = last is not None and last.ready and not state.stopping
-    return json_response(
-        {
-            "ready": ready,
-            "stopping": state.stopping,
-            "backend": live.served_by.kind,
-            "generation": live.served_by.generation,
-            "health": last.health.readiness.value if last else "unknown",
-            "detail": last.health.detail if last else "not_probed_yet",
-            "probe_age_s": round(last.age_s, 3) if last else None,
-        },
-        status=200 if ready else 503,
-    )
+    fleet = request.app[FLEET]
+    reports = await fleet.reports("ready")
+    said = [each.said for each in reports if not each.is_missing]
+    shown = next((one for one in said if not one["ready"]), said[0])
+    ready = all(each.is_vacant or _is_ready(each) for each in reports)
+    document = shown | {"ready": ready}
+    if fleet.size > 1:
+        document["workers"] = [
+            {
+                "worker": each.worker,
+                "pid": each.pid,
+                "answered": not each.is_missing,
+                "ready": _is_ready(each),
+            }
+            for each in reports
+        ]
+    return json_response(document, status=200 if ready else 503)
+
+
+def _is_ready(report: Report) -> bool:
+    return not report.is_missing and bool(report.said["ready"])
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text format."""
-    body = generate_latest(request.app[METRICS].registry)
+    """Prometheus text format; of all workers together, whichever of them is asked."""
+    reports = await request.app[FLEET].reports("metrics")
+    families = [each.said for each in reports if not each.is_missing]
+    body = as_text(families[0] if len(families) == 1 else added_up(*families))
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.keys import LIVE, STATE
-from gateway.log_stream import Asked, LogEvent, LogStream
+from gateway.keys import FLEET, LIVE, STATE
+from gateway.log_stream import Asked, LogEvent, LogStream, OthersLines
 from gateway.log_tap import TAP, TooManyWatchers
 from middleware.errors import InvalidRequest, RateLimited
 
@@ -33,7 +33,13 @@ async def logs(request: web.Request) -> web.StreamResponse:
     """
     asked = _asked(request)
     live, state = request.app[LIVE], request.app[STATE]
-    stream = LogStream(TAP, lambda: live.slot.current.backend, lambda: live.settings.secrets)
+    fleet = request.app[FLEET]
+    stream = LogStream(
+        TAP,
+        lambda: live.slot.current.backend,
+        lambda: live.settings.secrets,
+        OthersLines(lambda seen: fleet.reports("log", seen=seen)) if fleet.size > 1 else None,
+    )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     if request.method == "HEAD":
         await response.prepare(request)

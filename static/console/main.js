@@ -4,7 +4,7 @@ import { $, say } from "./dom.js";
 import { showExtensions } from "./extensions.js";
 import { offerSearch, showLines } from "./log.js";
 import { learn } from "./names.js";
-import { offerReload, showBackend, showDraining, showHealth, showInFlight, showReceipts, tick } from "./overview.js";
+import { offerReload, showBackend, showDraining, showHealth, showInFlight, showReceipts, showWorkers, tick } from "./overview.js";
 import { Refused, forget, hasToken, remember } from "./session.js";
 import { offerFilter, showSettings } from "./settings.js";
 import { follow } from "./stream.js";
@@ -17,6 +17,7 @@ const SHOW = {
   draining: showDraining,
   receipts: showReceipts,
   in_flight: showInFlight,
+  workers: showWorkers,
   traffic: showTraffic,
   slow: showSlow,
   failures: showFailures,

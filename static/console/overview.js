@@ -38,6 +38,19 @@ export function showInFlight({ total, counted, limit, routes }) {
   fillRows($("running"), routes, ({ route, count }) => [route, `${count}`], "Nothing is running.");
 }
 
+export function showWorkers(workers) {
+  const answered = workers.filter((one) => one.answered);
+  const silent = workers.filter((one) => !one.answered && one.pid !== null);
+  const dropped = answered.reduce((sum, one) => sum + one.log_lines_dropped, 0);
+  const said = [
+    ...silent.map((one) => `${one.worker} does not answer`),
+    ...workers.filter((one) => one.pid === null).map((one) => `${one.worker} is being started`),
+    ...(dropped > 0 ? [`${dropped} log lines dropped`] : []),
+  ];
+  say($("workers"), `${answered.length} of ${workers.length}`);
+  say($("workers-detail"), said.join(", ") || "all answer");
+}
+
 export function showReceipts(receipts) {
   fillRows($("receipts"), receipts, (receipt) => [
     clock(receipt.at),

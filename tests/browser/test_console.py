@@ -1,14 +1,19 @@
 """An operator and the console, in a real browser."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
+from gateway.certificates import make_certificates
 from tests.browser.conftest import WAIT_MS
 from tests.fakes.runner import Envelope, FakeRunner
 from tests.gateway.harness import Gateway, in_front_of, running
+from tests.journeys.process import gateway_process
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +86,28 @@ async def test_requests_and_failures_appear_while_they_happen(
     await row.get_by_role("link").click()
     await expect(tab.get_by_role("heading", level=1)).to_be_visible()
     assert tab.url == f"{gateway.url}/gateway/problems/extension_failed.html"
+
+
+async def test_a_worker_that_is_missing_is_named(browser: Browser, tmp_path: Path) -> None:
+    tls = await asyncio.to_thread(make_certificates, tmp_path / "tls")
+    environ = {
+        "GATEWAY_WORKERS": "2",
+        "RUNNER_BUNDLE_DIR": "bundles",
+        "GATEWAY_TLS_CERT": str(tls.server),
+        "GATEWAY_TLS_KEY": str(tls.server_key),
+    }
+    context = await browser.new_context(ignore_https_errors=True)
+    page = await context.new_page()
+    async with gateway_process(tmp_path, environ=environ, env_file={}) as gateway:
+        await page.goto(f"{gateway.url}/gateway/")
+        await expect(page.locator("#workers")).to_have_text("2 of 2")
+        await expect(page.locator("#workers-detail")).to_have_text("all answer")
+        await asyncio.to_thread(tls.server_key.write_text, "no key")  # none can be started now
+        victim = (await gateway.event("worker_started", worker=1))["pid"]
+        os.kill(victim, signal.SIGKILL)
+        await expect(page.locator("#workers-detail")).to_have_text("1 is being started")
+        await expect(page.locator("#workers")).to_have_text("1 of 2")
+    await context.close()
 
 
 async def test_a_reload_is_planned_confirmed_and_shown(tab: Page, gateway: Gateway) -> None:

@@ -119,7 +119,8 @@ class FakeRunner:
         files: UI files by their path inside the bundle; any extension and hash will do.
         redirects: path inside the bundle -> Location.
         asset_script: the next UI answers, before files are looked at.
-        health: what /healthz answers.
+        health: what /healthz answers when `health_script` is empty.
+        health_script: the next answers of /healthz.
         may_answer: clear it to hold every answer back.
         asked: every request, as soon as it has been read: wait on it instead of sleeping.
         abandoned: set when a client leaves before its answer was given.
@@ -139,6 +140,7 @@ class FakeRunner:
             headers={"content-type": "application/json"},
             body=b'{"cache_writable":true,"bundle_store":"ok","ext_cache_max_bytes":null}',
         )
+        self.health_script: deque[HttpAnswer] = deque()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.asked: asyncio.Queue[Received] = asyncio.Queue()
@@ -208,7 +210,7 @@ class FakeRunner:
         if path.endswith("/v1/execute"):
             answer = self._execute(received)
         elif path.endswith("/healthz"):
-            answer = self.health
+            answer = self.health_script.popleft() if self.health_script else self.health
         elif "/ext-ui/" in path:
             answer = self._ui(received, path)
         else:

@@ -216,10 +216,22 @@ async def test_a_page_that_browsers_take_for_foreign_gets_a_cookie_that_they_sen
     async with running(environ) as gateway:
         page = await _page_of(gateway)
         _, framed_elsewhere = await _cookie_of(gateway, page, **{"Sec-Fetch-Site": "cross-site"})
-    async with running(environ | {"EXT_UI_SANDBOX": "true"}) as gateway:
-        _, sandboxed = await _cookie_of(gateway, await _page_of(gateway))
     assert framed_elsewhere.endswith("HttpOnly; SameSite=None; Secure; Partitioned")
-    assert sandboxed == framed_elsewhere
+
+
+async def test_a_sandboxed_pages_files_are_known_without_a_cookie(runner: FakeRunner) -> None:
+    environ = in_front_of(
+        runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY, EXT_UI_SANDBOX="true"
+    )
+    other = SCRIPT.replace("registry-1", "registry-2")
+    async with running(environ) as gateway:
+        await _cookie_of(gateway, await _page_of(gateway))
+        for path in (SCRIPT, other):
+            async with gateway.client.get(gateway.url + path) as answer:
+                assert answer.status == 200
+    _, script, of_another = runner.assets
+    assert script.headers["x-tenant-id"] == "t-1"
+    assert "x-tenant-id" not in of_another.headers
 
 
 async def test_where_a_proxy_renames_the_path_the_cookie_has_the_name_that_browsers_see(

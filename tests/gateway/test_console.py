@@ -94,16 +94,16 @@ def test_a_second_leaves_the_window_with_all_it_had() -> None:
     window.count(0, "/old", "ext", 1.0, is_error=True)
     window.count(1, "/new", None, 1000.0, is_error=False)
     window.slide_to(1)
-    assert (window.total().requests, window.covered_s) == (1, 1)
+    assert (window.picture().total().requests, window.picture().covered_s) == (1, 1)
     window.slide_to(WINDOW_S)
-    assert (window.total().requests, window.total().errors) == (2, 1)
+    assert (window.picture().total().requests, window.picture().total().errors) == (2, 1)
     window.slide_to(WINDOW_S + 1)
-    assert [name for name, _ in window.groups("route")] == ["/new"]
-    assert window.groups("extension") == []
-    assert (window.total().requests, window.total().errors) == (1, 0)
-    assert window.total().percentiles(0.5) == pytest.approx([1000.0], rel=0.1)
+    assert [name for name, _ in window.picture().groups("route")] == ["/new"]
+    assert window.picture().groups("extension") == []
+    assert (window.picture().total().requests, window.picture().total().errors) == (1, 0)
+    assert window.picture().total().percentiles(0.5) == pytest.approx([1000.0], rel=0.1)
     window.slide_to(10 * WINDOW_S)
-    assert window.total().requests == 0
+    assert window.picture().total().requests == 0
 
 
 def test_more_extensions_than_there_is_room_for_are_counted_together() -> None:
@@ -112,7 +112,7 @@ def test_more_extensions_than_there_is_room_for_are_counted_together() -> None:
         window.count(number // 50, "/a", f"extension-{number}", 1.0, is_error=False)
         window.slide_to(number // 50)
     window.slide_to(10)
-    groups = dict(window.groups("extension"))
+    groups = dict(window.picture().groups("extension"))
     assert len(groups) <= MAX_GROUPS
     assert groups[REST].requests > 0
     assert sum(tally.requests for tally in groups.values()) == 2 * MAX_GROUPS
@@ -123,10 +123,10 @@ async def test_only_whole_seconds_are_told() -> None:
     observer = Observer(clock=clock)
     heard(observer)
     await observer.count()
-    assert observer.window.total().requests == 0
+    assert observer.window.picture().total().requests == 0
     clock.now += 1
     await observer.count()
-    numbers: Any = traffic(observer.window)
+    numbers: Any = traffic(observer.window.picture())
     assert numbers["covered_s"] == 1
     assert numbers["seconds"]["requests"][-2:] == [None, 1]
     assert (
@@ -143,7 +143,7 @@ async def test_what_nobody_counted_in_time_is_not_told_as_if_it_had_been_quiet()
         heard(observer)
     clock.now += 1
     await observer.count()
-    numbers: Any = traffic(observer.window)
+    numbers: Any = traffic(observer.window.picture())
     # Half of the first second was pushed out, so that second is unknown and not half as busy.
     assert numbers["covered_s"] == 20
     assert numbers["total"]["per_second"] == pytest.approx(1000, rel=0.03)

@@ -53,7 +53,9 @@ def blamed(environ: dict[str, str]) -> list[str]:
         ({"RUNNER_FIRST_BYTE_TIMEOUT_MS": "30001"}, "RUNNER_FIRST_BYTE_TIMEOUT_MS"),
         ({"REGISTRY_BASE_URL": "http://app"}, "RUNNER_CONFIG_API_TOKEN"),
         ({"STORAGE_API_BASE_URL": "http://app"}, "RUNNER_STORAGE_API_TOKEN"),
-        ({"GATEWAY_WORKERS": "2"}, "GATEWAY_WORKERS"),
+        ({"GATEWAY_WORKERS": "0"}, "GATEWAY_WORKERS"),
+        ({"GATEWAY_WORKERS": "65"}, "GATEWAY_WORKERS"),
+        ({"GATEWAY_WORKERS": "many"}, "GATEWAY_WORKERS"),
     ],
 )
 def test_a_contradiction_is_blamed_on_the_variable_to_change(
@@ -76,6 +78,8 @@ def test_a_contradiction_is_blamed_on_the_variable_to_change(
         {"RUNNER_SERVICE_TOKEN_FILE": "token"},
         {"RUNNER_FIRST_BYTE_TIMEOUT_MS": "30000"},
         {"GATEWAY_WORKERS": "1"},
+        {"GATEWAY_WORKERS": "64"},
+        {"GATEWAY_WORKERS": "Auto"},
         {"STORAGE_API_BASE_URL": "http://app", "RUNNER_SERVICE_TOKEN": "x"},
     ],
 )

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -87,19 +88,28 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def gateway_process(
-    folder: Path, *arguments: str, environ: Mapping[str, str], env_file: Mapping[str, str]
+    folder: Path,
+    *arguments: str,
+    environ: Mapping[str, str],
+    env_file: Mapping[str, str],
+    awaited: str = "started",
+    sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[GatewayProcess]:
     """Start the program in `folder`, wait until it listens, and see it end.
 
     Args:
         environ: its process environment; PATH aside, nothing of this one's is passed on.
         env_file: the variables that its env file holds at first.
+        sockets: passed on as a service manager passes them.
+        awaited: the event to wait for instead, of a program that does not come to listen.
     """
     path = folder / "gateway.env"
     path.write_text("".join(f"{name}={value}\n" for name, value in env_file.items()))
     repository = str(Path(__file__).parents[2])
+    descriptors = [one.fileno() for one in sockets]
+    passing = ("-m", "gateway.take_over", ",".join(map(str, descriptors))) if sockets else ()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *arguments,
+        sys.executable, *passing, "-m", "gateway", *arguments,
         cwd=folder,
         env={
             "PATH": os.environ.get("PATH", ""),
@@ -112,13 +122,14 @@ async def gateway_process(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=1024 * 1024,
+        pass_fds=descriptors,
     )  # fmt: skip
     gateway = GatewayProcess(process, path)
     async with asyncio.TaskGroup() as readers:
         readers.create_task(gateway.read_log())
         readers.create_task(gateway.read_output())
         try:
-            gateway.url = (await gateway.event("started"))["origin"]
+            gateway.url = (await gateway.event(awaited)).get("origin", "")
             yield gateway
         finally:
             if process.returncode is None:

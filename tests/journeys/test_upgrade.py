@@ -1,9 +1,12 @@
 """The program is replaced by another instance while clients call: nobody is turned away."""
 
+import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession
 
 from tests.fakes.runner import FakeRunner
@@ -43,3 +46,50 @@ async def test_a_successor_that_cannot_start_changes_nothing(
         assert failed["error"] == "successor_ended"
         async with client.get(gateway.url + HELLO) as answer:
             assert answer.status == 200
+
+
+async def test_whoever_connects_between_two_instances_waits_instead_of_being_refused(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    # What a service manager does: it holds the socket, and starts the program with it.
+    env_file = {"RUNNER_BUNDLE_DIR": str(bundle_dir)}
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        async with ClientSession() as client:
+            async with gateway_process(
+                tmp_path, environ={}, env_file=env_file, sockets=[held]
+            ) as first:
+                assert first.url == url
+                async with client.get(url + HELLO) as answer:
+                    assert answer.status == 200
+                first.send(signal.SIGTERM)
+                assert await first.exit_status() == 0
+            waiting = asyncio.create_task(client.get(url + HELLO))
+            workers = {"GATEWAY_WORKERS": "2"}
+            async with gateway_process(
+                tmp_path, environ=workers, env_file=env_file, sockets=[held]
+            ) as second:
+                assert second.url == url
+                assert (await waiting).status == 200
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_whoever_started_it_is_told_when_it_serves_and_when_it_stops(
+    tmp_path: Path, bundle_dir: Path, count: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setblocking(False)
+        manager.bind(str(tmp_path / "notify"))
+        environ = {
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "GATEWAY_WORKERS": str(count),
+            "RUNNER_BUNDLE_DIR": str(bundle_dir),
+        }
+        async with gateway_process(tmp_path, environ=environ, env_file={}) as gateway:
+            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            gateway.send(signal.SIGTERM)
+            assert await gateway.exit_status() == 0
+            assert await loop.sock_recv(manager, 100) == b"STOPPING=1"
+            with pytest.raises(BlockingIOError):  # workers have nothing to tell it
+                manager.recv(100)

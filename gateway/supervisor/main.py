@@ -1,0 +1,198 @@
+"""The process above the workers: it opens the port, starts them, and decides about reloads.
+
+It serves nothing itself, so that nothing a request does can harm it.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from gateway.hand_over import LINGER_S, HandOver
+from gateway.listeners import Sockets, listening, origin_of, without_inherited
+from gateway.notify import READY, STOPPING, notify
+from gateway.notify import VARIABLE as NOTIFY_VARIABLE
+from gateway.process_logs import ProcessLogs
+from gateway.receipts import Receipts
+from gateway.reload import Reloader
+from gateway.settings import Settings, load
+from gateway.supervisor.crew import Crew
+from gateway.supervisor.process import StartFailed, WorkerProcess
+from gateway.supervisor.start import Start, Started, share_of
+from gateway.supervisor.survey import Survey
+from gateway.supervisor.together import Together
+from gateway.version import VERSION
+
+_log = structlog.get_logger("supervisor")
+
+
+def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
+    """Run `settings.listen.workers` workers until SIGTERM or SIGINT. Blocks; the exit status."""
+    logs = ProcessLogs(settings, sys.stderr.fileno())
+    try:
+        by_place = listening(settings.listen, environ, shares=settings.listen.workers)
+        killed_by = asyncio.run(_run(Supervisor(settings, environ, by_place, logs)))
+    except OSError as why:
+        _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
+        return 1
+    except StartFailed as failed:
+        _log.error("not_started", error=failed.reason, status=failed.status)
+        return 1
+    finally:
+        logs.close()
+    if killed_by is not None:
+        signal.signal(killed_by, signal.SIG_DFL)
+        signal.raise_signal(killed_by)
+    return 0
+
+
+async def _run(supervisor: "Supervisor") -> signal.Signals | None:
+    return await supervisor.run()
+
+
+class Supervisor:
+    """Puts the parts together, and answers what workers ask."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        by_place: list[Sockets],
+        logs: ProcessLogs,
+    ) -> None:
+        self._environ = environ
+        self._by_place = by_place
+        self._logs = logs
+        self._all_started = asyncio.Event()
+        self._is_welcomed = False
+        self._stop = asyncio.Event()
+        self._linger_s = 0.0
+        self._at_once: signal.Signals | None = None
+        self._receipts = Receipts()
+        own = {NOTIFY_VARIABLE}  # not a worker's to answer
+        self._crew = Crew(
+            by_place,
+            {k: v for k, v in without_inherited(environ).items() if k not in own},
+            start_of=self._start_of,
+            handle=self._handle,
+            on_end=lambda worker: self._survey.counters.bury(worker.pid),
+        )
+        self._survey = Survey(self._crew, lambda: logs.dropped)
+        self._together = Together(
+            settings,
+            self._crew,
+            load=lambda: load(environ),
+            on_commit=logs.follow,
+            on_drained=self._tell_receipts,
+        )
+        self._reloader = Reloader(self._together, self._receipts, on_receipt=self._tell_receipts)
+
+    async def run(self) -> signal.Signals | None:
+        """Serve until told to stop; the signal that wanted it at once, if one did.
+
+        Raises:
+            StartFailed, OSError: the workers cannot be started.
+        """
+        self._on_signals()
+        listen = self._together.settings.listen
+        if await self._start():
+            origin = origin_of(listen, self._by_place[0])
+            _log.info("started", origin=origin, pid=os.getpid(), workers=self._crew.size)
+            self._all_started.set()
+            notify(self._environ, READY)
+            counting = asyncio.create_task(self._survey.count(), name="count")
+            await self._stop.wait()
+            counting.cancel()
+        await self._end()
+        return self._at_once
+
+    async def _start(self) -> bool:
+        """Start the workers; False when it was stopped before they were."""
+        starting = asyncio.create_task(self._crew.start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            await starting
+            return True
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+
+    async def _end(self) -> None:
+        drain_s = self._together.settings.drain_s
+        _log.info("stopping", drain_s=drain_s)
+        notify(self._environ, STOPPING)
+        await self._reloader.aclose()
+        await self._crew.stop(within_s=drain_s, linger_s=self._linger_s)
+        _log.info("stopped")
+
+    def _on_signals(self) -> None:
+        """SIGHUP reloads, SIGUSR2 hands over; the first SIGTERM or SIGINT stops in order, the
+        second at once."""
+        loop = asyncio.get_running_loop()
+        killing: set[asyncio.Task[None]] = set()
+
+        def ask_to_stop(number: signal.Signals) -> None:
+            if not self._stop.is_set():
+                self._stop.set()
+            else:
+                self._at_once = number
+                killing.add(loop.create_task(self._crew.kill()))
+
+        def reload() -> None:
+            for worker in self._crew.serving.values():
+                worker.channel.tell("reread_certificate")
+            self._reloader.signalled()
+
+        def leave() -> None:
+            self._linger_s = LINGER_S
+            self._stop.set()
+
+        hand_over = HandOver(
+            lambda: list(dict.fromkeys(one for group in self._by_place for one in group)),
+            self._environ,
+            leave,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ask_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        loop.add_signal_handler(signal.SIGUSR2, hand_over.asked)
+
+    def _start_of(self, place: int, descriptors: tuple[tuple[int, ...], ...]) -> Start:
+        return Start(
+            version=VERSION,
+            place=place,
+            size=self._crew.size,
+            settings=share_of(self._together.settings, self._crew.size),
+            generation=self._together.generation,
+            receipts=self._receipts.state(),
+            sockets=descriptors,
+        )
+
+    async def _handle(self, worker: WorkerProcess, verb: str, arguments: dict[str, Any]) -> Any:
+        match verb:
+            case "started":
+                worker.note_serving()
+                await self._all_started.wait()
+                is_first, self._is_welcomed = not self._is_welcomed, True
+                return Started(is_first=is_first)
+            case "leaving":
+                return worker.left.set()
+            case "farewell":
+                return self._survey.counters.note(worker.pid, arguments["metrics"])
+            case "signalled":
+                return self._reloader.signalled()
+            case "reload":
+                return await self._reloader.reload(**arguments)
+            case "reports":
+                return await self._survey.reports(worker, **arguments)
+        raise AssertionError(verb)
+
+    def _tell_receipts(self) -> None:
+        for worker in self._crew.serving.values():
+            worker.channel.tell("receipts", state=self._receipts.state())

@@ -1,0 +1,100 @@
+"""One worker: `python -m gateway.supervisor.worker DESCRIPTOR`, started by a supervisor.
+
+It serves as a process alone would, on sockets that it inherits, and belongs to the supervisor
+at the other end of its channel: when that is gone, it finishes what runs and goes too.
+"""
+
+import os
+import signal
+import socket
+import sys
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from gateway.app import create_app
+from gateway.hand_over import LINGER_S
+from gateway.listeners import Sockets
+from gateway.process_logs import ProcessLogs
+from gateway.reports import report
+from gateway.serve import Serving, run
+from gateway.settings import Listen, Settings
+from gateway.supervisor.channel import first_message
+from gateway.supervisor.member import Member
+from gateway.supervisor.start import Start
+from gateway.version import VERSION
+from gateway.welcome import welcome
+
+_log = structlog.get_logger("worker")
+
+
+class Worker:
+    """The process around a member's application."""
+
+    def __init__(self, start: Start, member: Member) -> None:
+        self._start = start
+        self._member = member
+        self._by_place = [
+            [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            for descriptors in start.sockets
+        ]
+
+    def sockets(self, _: Listen) -> Sockets:
+        """See Host."""
+        return self._by_place[self._start.place]
+
+    async def started(
+        self, origin: str, settings: Settings, app: web.Application, serving: Serving
+    ) -> None:
+        """See Host."""
+        # Whoever stops this one alone leaves the port to the others.
+        serving.linger_s = LINGER_S
+        told = await self._member.join(serving, self._by_place)
+        _log.info("worker_started", pid=os.getpid(), generation=self._start.generation)
+        if told.is_first:
+            await welcome(origin, settings, app)
+
+    async def stopping(self) -> None:
+        """See Host."""
+        self._member.leaving()
+        for sockets in self._by_place:
+            for one in sockets:
+                one.close()
+
+    async def stopped(self) -> None:
+        """See Host."""
+        await self._member.farewell()
+
+
+def main(descriptor: int) -> int:
+    """Serve until told to stop. Returns the exit status."""
+    # A signal that comes before there is a loop ends this process; one for the terminal does
+    # not reach it at all, because it has a session of its own.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end = socket.socket(fileno=descriptor)
+    try:
+        start: Start = first_message(end)
+    except (EOFError, OSError):
+        return 1
+    logs = ProcessLogs(start.settings, sys.stderr.fileno(), {"worker": start.place})
+    if start.version != VERSION:
+        # What is installed has been replaced under a running supervisor.
+        _log.error("not_started", error="program_replaced", running=start.version, found=VERSION)
+        logs.close()
+        return 1
+    member = Member(start, end, logs)
+    app = create_app(
+        start.settings,
+        load=member.load,
+        on_commit=logs.follow,
+        access_sink=logs.access,
+        fleet=member,
+        lines_dropped=lambda: logs.dropped,
+    )
+    member.own = partial(report, app)
+    return run(app, start.settings, logs, Worker(start, member))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

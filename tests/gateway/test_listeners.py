@@ -1,0 +1,130 @@
+"""The port: spread over processes, noticed when taken, taken over when passed."""
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.listeners import Sockets, listening, origin_of
+from gateway.settings import Listen
+
+ROOT = Path(__file__).parents[2]
+
+
+def closed_after(stack: ExitStack, shares: list[Sockets]) -> list[Sockets]:
+    for one in {each for share in shares for each in share}:
+        stack.enter_context(one)
+    return shares
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_every_process_has_its_own_socket_on_one_port(host: str) -> None:
+    listen = Listen(host=host, port=0)
+    with ExitStack() as stack:
+        shares = closed_after(stack, listening(listen, {}, shares=3))
+        assert [len(share) for share in shares] == [1, 1, 1]
+        assert len({one.fileno() for (one,) in shares}) == 3
+        assert len({one.getsockname() for (one,) in shares}) == 1
+        accepted = 0
+        for _ in range(60):
+            with socket.create_connection(shares[0][0].getsockname()[:2]):
+                pass
+        for (one,) in shares:
+            count = 0
+            while True:
+                try:
+                    one.accept()[0].close()
+                except BlockingIOError:
+                    break
+                count += 1
+            assert count > 0
+            accepted += count
+        assert accepted == 60
+        bracketed = f"[{host}]" if ":" in host else host
+        assert origin_of(listen, shares[0]) == f"http://{bracketed}:{shares[0][0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_a_taken_port_is_noticed_also_where_it_could_be_shared(shares: int) -> None:
+    with ExitStack() as stack:
+        (first, *_) = closed_after(stack, listening(Listen(host="127.0.0.1", port=0), {}, shares=2))
+        port = first[0].getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            listening(Listen(host="127.0.0.1", port=port), {}, shares=shares)
+
+
+def test_sockets_that_are_meant_for_another_process_are_left_alone() -> None:
+    with ExitStack() as stack:
+        environ = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid() + 1)}
+        shares = closed_after(stack, listening(Listen(host="127.0.0.1", port=0), environ))
+        assert shares[0][0].fileno() > 3
+
+
+HEIR = """
+import os, sys
+from gateway.listeners import listening, origin_of
+from gateway.settings import Listen
+listen = Listen(host=sys.argv[1], port=1)
+try:
+    shares = listening(listen, os.environ, shares=int(sys.argv[2]))
+except OSError as refused:
+    sys.exit(refused.strerror)
+print(origin_of(listen, shares[0]), [[one.fileno() for one in share] for share in shares])
+"""
+
+
+def inherit(*sockets: socket.socket, host: str, shares: int) -> "subprocess.CompletedProcess[str]":
+    """Run HEIR with these sockets, by way of gateway.take_over."""
+    descriptors = [one.fileno() for one in sockets]
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "gateway.take_over",
+            ",".join(map(str, descriptors)),
+            "-c",
+            HEIR,
+            host,
+            str(shares),
+        ],
+        env={"PYTHONPATH": str(ROOT)},
+        pass_fds=descriptors,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_passed_socket_is_the_port_and_is_shared_by_all() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        told = inherit(one, host="127.0.0.1", shares=2)
+        assert told.stdout == f"http://127.0.0.1:{one.getsockname()[1]} [[3], [3]]\n", told.stderr
+
+
+def test_passed_sockets_are_dealt_out_whole() -> None:
+    with ExitStack() as stack:
+        shares = listening(Listen(host="127.0.0.1", port=0), {}, shares=3)
+        closed_after(stack, shares)
+        sockets = [one for share in shares for one in share]
+        assert "[[3, 5], [4]]" in inherit(*sockets, host="127.0.0.1", shares=2).stdout
+        # More processes than sockets: these may be multiplied.
+        assert "[[3], [4], [5], [6]]" in inherit(*sockets, host="127.0.0.1", shares=4).stdout
+
+
+def test_a_passed_socket_may_not_be_wider_than_the_settings_say() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as one:
+        refused = inherit(one, host="127.0.0.1", shares=1)
+        assert refused.returncode == 1
+        assert "set GATEWAY_HOST" in refused.stderr
+        assert "[[3]]" in inherit(one, host="0.0.0.0", shares=1).stdout
+
+
+def test_what_is_passed_must_listen() -> None:
+    with socket.socket() as one:
+        refused = inherit(one, host="127.0.0.1", shares=1)
+    assert "is not a listening socket" in refused.stderr
