@@ -34,7 +34,7 @@ from gateway.keys import (
 from gateway.live import Live, LiveRef
 from gateway.probe import Prober
 from gateway.receipts import Receipts
-from gateway.reports import report
+from gateway.reports import UI_TENANT, report
 from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
@@ -80,7 +80,9 @@ def create_app(
     fleet = app[FLEET] = fleet or FleetOfOne(partial(report, app))
     app[LINES_DROPPED] = lines_dropped
     app[IN_FLIGHT] = InFlight()
-    app[UI_TENANTS] = UiTenants(_signing_key(settings))
+    app[UI_TENANTS] = UiTenants(
+        _signing_key(settings), on_remembered=partial(fleet.tell, UI_TENANT)
+    )
     cache = app[ASSET_CACHE] = AssetCache(
         max_bytes=settings.asset_cache_bytes, folder=settings.asset_cache_dir
     )

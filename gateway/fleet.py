@@ -52,6 +52,9 @@ class Fleet(Protocol):
         This one always answers. Never raises for what becomes of the others.
         """
 
+    def tell(self, what: str, *said: Any) -> None:
+        """Let the others know (`gateway.reports.hear`). Nobody answers."""
+
 
 class FleetOfOne:
     """A process that serves alone."""
@@ -71,6 +74,9 @@ class FleetOfOne:
     async def reports(self, what: str, **arguments: Any) -> Sequence[Report]:
         """See Fleet."""
         return [Report(worker=0, pid=os.getpid(), said=await self._own(what, arguments))]
+
+    def tell(self, what: str, *said: Any) -> None:
+        """See Fleet."""
 
 
 class OwnReport(Protocol):

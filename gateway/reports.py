@@ -12,13 +12,23 @@ from prometheus_client.core import Metric
 
 from backends.slot import Generation
 from gateway.console.setup import CONSOLE
-from gateway.keys import LIVE, METRICS, PROBER, STATE
+from gateway.keys import LIVE, METRICS, PROBER, STATE, UI_TENANTS
 from gateway.log_tap import TAP
+
+UI_TENANT: Final = "ui_tenant"
+"""What is told of a sandboxed page: tenant, extension, content hash."""
 
 
 async def report(app: web.Application, what: str, arguments: dict[str, Any]) -> Any:
     """What this process says about `what`."""
     return await _ABOUT[what](app, **arguments)
+
+
+def hear(app: web.Application, what: str, said: tuple[Any, ...]) -> None:
+    """Take note of what another process says."""
+    match what, said:
+        case "ui_tenant", (str(tenant_id), str(extension_id), str(content_hash)):
+            app[UI_TENANTS].note(tenant_id, extension_id, content_hash)
 
 
 async def _ready(app: web.Application) -> dict[str, object]:

@@ -6,7 +6,8 @@ the same value comes back as a cookie (RFC 6265) of this one bundle's addresses.
 remembered for that, so any worker and any replica with the same key can serve any file.
 
 A page in a sandbox has no origin, and browsers send no cookie for its files. Where sandboxes
-are switched on, what a page's address said is remembered by the process that served it.
+are switched on, what a page's address said is remembered by the process that served it, and
+by the others of its fleet.
 """
 
 import time
@@ -37,10 +38,18 @@ class UiTenants:
 
     Args:
         key: the signing secret; every worker and replica of one gateway needs the same.
+        on_remembered: told what is remembered here, for other processes to `note`.
         clock: monotonic seconds.
     """
 
-    def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        key: str,
+        *,
+        on_remembered: Callable[[str, str, str], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_remembered = on_remembered
         self._clock = clock
         self._key = key
         self._signer = _signer(key)
@@ -86,7 +95,12 @@ class UiTenants:
         return None
 
     def remember(self, tenant_id: str, extension_id: str, content_hash: str) -> None:
-        """A page of this bundle was served to this tenant, in a sandbox."""
+        """A page of this bundle is served to this tenant, in a sandbox."""
+        self._on_remembered(tenant_id, extension_id, content_hash)
+        self.note(tenant_id, extension_id, content_hash)
+
+    def note(self, tenant_id: str, extension_id: str, content_hash: str) -> None:
+        """Another process serves such a page."""
         bundle = (extension_id, content_hash)
         self._remembered[bundle] = (tenant_id, self._clock() + LIFETIME_S)
         self._remembered.move_to_end(bundle)

@@ -189,6 +189,11 @@ class Supervisor:
                 return self._reloader.signalled()
             case "reload":
                 return await self._reloader.reload(**arguments)
+            case "tell_others":
+                for other in self._crew.serving.values():
+                    if other is not worker:
+                        other.channel.tell("heard", **arguments)
+                return None
             case "reports":
                 return await self._survey.reports(worker, **arguments)
         raise AssertionError(verb)

@@ -36,9 +36,11 @@ class Member:
 
     Attributes:
         own: what this process says of itself; set before it serves.
+        hear: takes note of what another one says; set before it serves.
     """
 
     own: OwnReport
+    hear: Callable[[str, tuple[Any, ...]], None]
 
     def __init__(self, start: Start, end: socket.socket, logs: ProcessLogs) -> None:
         self.size = start.size
@@ -115,10 +117,16 @@ class Member:
             others = [Report(worker=place, pid=-1) for place in places]
         return sorted((mine, *others), key=lambda report: report.worker)
 
+    def tell(self, what: str, *said: Any) -> None:
+        """See Fleet."""
+        self._channel.tell("tell_others", what=what, said=said)
+
     async def _handle(self, verb: str, arguments: dict[str, Any]) -> Any:
         match verb:
             case "report":
                 return await self.own(arguments["what"], arguments["arguments"])
+            case "heard":
+                return self.hear(arguments["what"], arguments["said"])
             case "receipts" if self._receipts is not None:
                 return self._receipts.follow(*arguments["state"])
             case "stop" if self._serving is not None:

@@ -17,7 +17,7 @@ from gateway.app import create_app
 from gateway.hand_over import LINGER_S
 from gateway.listeners import Sockets
 from gateway.process_logs import ProcessLogs
-from gateway.reports import report
+from gateway.reports import hear, report
 from gateway.serve import Serving, run
 from gateway.settings import Listen, Settings
 from gateway.supervisor.channel import first_message
@@ -93,6 +93,7 @@ def main(descriptor: int) -> int:
         lines_dropped=lambda: logs.dropped,
     )
     member.own = partial(report, app)
+    member.hear = partial(hear, app)
     return run(app, start.settings, logs, Worker(start, member))
 
 

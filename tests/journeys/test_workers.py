@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
+from yarl import URL
 
 from gateway.certificates import make_certificates
 from tests.fakes.runner import FakeRunner, HttpAnswer
@@ -70,7 +71,8 @@ async def _until_both_answered(gateway: GatewayProcess, client: ClientSession, p
         seen: set[int] = set()
         while seen != {0, 1}:
             request_id = os.urandom(8).hex()
-            async with client.get(gateway.url + path, headers={"x-request-id": request_id}):
+            url = URL(gateway.url + path, encoded=True)
+            async with client.get(url, headers={"x-request-id": request_id}):
                 pass
             line = await gateway.event("request_answered", request_id=request_id)
             seen.add(line["worker"])
@@ -113,6 +115,27 @@ async def test_two_workers_serve_and_speak_as_one(tmp_path: Path, bundle_dir: Pa
         assert '\\"worker_started\\",\\"worker\\":0' in told
         assert '\\"worker_started\\",\\"worker\\":1' in told
         assert '\\"workers\\":2' in told  # the supervisor's own
+
+
+async def test_every_worker_knows_the_tenant_of_a_sandboxed_page(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    key = "a-long-enough-proxy-key"
+    proxy = {"GATEWAY_AUTH": "proxy", "GATEWAY_PROXY_KEY": key, "EXT_UI_SANDBOX": "true"}
+    headers = {"x-gateway-key": key, "x-alga-tenant": "dev"}
+    async with (
+        FakeRunner() as runner,
+        two_workers(tmp_path, bundle_dir, runner, **proxy) as gateway,
+        no_keep_alive() as client,
+    ):
+        resolve = f"{gateway.url}/gateway/v1/extensions/example.hello/ui-url"
+        async with client.get(resolve, headers=headers) as answer:
+            page = URL(gateway.url + (await answer.json())["url"], encoded=True)
+        async with client.get(page) as answer:
+            assert answer.status == 200
+        await _until_both_answered(gateway, client, page.raw_path.replace("index.html", "app.js"))
+    assert len(runner.assets) >= 2
+    assert {asked.headers.get("x-tenant-id") for asked in runner.assets} == {"dev"}
 
 
 async def test_a_killed_worker_is_replaced_and_nobody_is_refused(
