@@ -52,20 +52,20 @@ class LogTap:
     """Where log lines pass by on their way out."""
 
     def __init__(self) -> None:
-        self._recent: deque[str] = deque(maxlen=KEPT_LINES)
+        self._recent: deque[str | bytes] = deque(maxlen=KEPT_LINES)
         self._published = 0
         self._watchers: tuple[Watcher, ...] = ()
 
-    def publish(self, line: str) -> None:
+    def publish(self, line: str | bytes) -> None:
         """One line, as JSON. Cheap while nobody watches."""
         self._recent.append(line)
         self._published += 1
         for watcher in self._watchers:
-            watcher.offer(line)
+            watcher.offer(_text(line))
 
     def recent(self) -> list[str]:
         """The last lines, oldest first."""
-        return list(self._recent)
+        return [_text(line) for line in self._recent]
 
     def since(self, seen: int | None) -> tuple[int, list[str]]:
         """How many lines there were in all, and the kept ones after the first `seen`.
@@ -73,7 +73,7 @@ class LogTap:
         Args:
             seen: the number that an earlier call told; None: every kept line.
         """
-        lines, published = list(self._recent), self._published
+        lines, published = self.recent(), self._published
         if seen is None:
             return published, lines
         new = max(published - seen, 0)
@@ -94,6 +94,10 @@ class LogTap:
             yield watcher
         finally:
             self._watchers = tuple(each for each in self._watchers if each is not watcher)
+
+
+def _text(line: str | bytes) -> str:
+    return line if isinstance(line, str) else line.decode().rstrip("\n")
 
 
 TAP: Final = LogTap()

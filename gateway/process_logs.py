@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import orjson
 
 from gateway.batch_writer import BatchWriter
+from gateway.log_tap import TAP
 from gateway.logs import configure_logs, is_written, set_level
 from gateway.settings import Settings
 from middleware.access_log import through_structlog
@@ -69,6 +70,7 @@ class ProcessLogs:
             if secret in raw:
                 through_structlog(level, event, line)
                 return
+        TAP.publish(raw)
         self._writer.write(raw)
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, por
         access_sink=logs.access,
         routes=ROUTES,
     )
-    return run(app, own, logs, Alone(environ, _announce))
+    return run(app, own, logs, Alone(own, environ, _announce))
 
 
 async def _announce(origin: str, _settings: Settings, _app: web.Application) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.allocator import keep_large_blocks
 from gateway.app import create_app
+from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
 from gateway.keys import LIVE, RELOADER, STATE
 from gateway.listeners import BACKLOG, Sockets, listening, origin_of
@@ -97,12 +98,14 @@ class Alone:
     """The one process of a gateway without workers.
 
     Args:
+        settings: as they were read just now.
         announce: prints the way in.
     """
 
-    def __init__(self, environ: Mapping[str, str], announce: Announce) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], announce: Announce) -> None:
         self._environ = environ
         self._announce = announce
+        self._env_watch = EnvWatch(settings)
 
     def sockets(self, listen: Listen) -> Sockets:
         """See Host."""
@@ -122,10 +125,12 @@ class Alone:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, hand_over.asked)
         _log.info("started", origin=origin, pid=os.getpid())
         await self._announce(origin, settings, app)
+        self._env_watch.start()
         notify(self._environ, READY)
 
     async def stopping(self) -> None:
         """See Host."""
+        self._env_watch.stop()
         notify(self._environ, STOPPING)
 
     async def stopped(self) -> None:
@@ -142,7 +147,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         access_sink=logs.access,
         lines_dropped=lambda: logs.dropped,
     )
-    return run(app, settings, logs, Alone(environ, welcome))
+    return run(app, settings, logs, Alone(settings, environ, welcome))
 
 
 def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host) -> int:

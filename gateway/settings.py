@@ -100,6 +100,7 @@ class Settings:
     ui_frame_ancestors: str | None
     installs: DirectoryInstallsSettings | RegistryInstallsSettings
     probe_interval_s: float
+    env_watch_s: float  # 0: never
     env_file: Path | None  # the file that was read, if there is one
     origins: Mapping[str, Origin] = field(repr=False)
     pinned: tuple[str, ...]  # set by the process environment; the file says something else
@@ -239,6 +240,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         ui_frame_ancestors=values.ext_ui_frame_ancestors,
         installs=installs,
         probe_interval_s=values.gateway_probe_interval_ms / 1000,
+        env_watch_s=values.gateway_env_watch_ms / 1000,
         env_file=sources.env_file,
         origins=sources.origins,
         pinned=sources.pinned,

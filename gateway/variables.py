@@ -268,6 +268,16 @@ class GatewayVariables(Section):
     gateway_probe_interval_ms: Annotated[
         Milliseconds, Field(description="How often the backend's health is asked for.")
     ] = 5_000
+    gateway_env_watch_ms: Annotated[
+        Whole,
+        Static(),
+        Accepts("milliseconds, 0 to 3600000"),
+        Field(
+            le=3_600_000,
+            description="How often the env file is looked at; a change is taken over as by SIGHUP. "
+            "0: never.",
+        ),
+    ] = 0
     gateway_asset_cache_mb: Annotated[
         Whole,
         Accepts("whole MiB, 0 to 65536"),

@@ -16,8 +16,9 @@ from backends.upstream.transport import (
 )
 
 # RFC 7239 section 6.3: an obfuscated identifier. Without the field queue-proxy makes one up
-# from X-Forwarded-*, and the runner has no use for a client's address.
-_FORWARDED: Final = ("forwarded", "for=_gateway")
+# from X-Forwarded-*, and the runner has no use for a client's address. The older fields say
+# the same, so that nobody in between adds what the gateway has left out.
+_FORWARDED: Final[Pairs] = (("forwarded", "for=_gateway"), ("x-forwarded-for", "unknown"))
 
 _log = structlog.get_logger("backends.knative")
 
@@ -38,7 +39,7 @@ class Door:
     ) -> None:
         self._transport = transport
         self._token = token
-        self._fields: Pairs = (("host", host), _FORWARDED) if host else (_FORWARDED,)
+        self._fields: Pairs = (("host", host), *_FORWARDED) if host else _FORWARDED
 
     async def exchange(self, request: UpstreamRequest, /) -> UpstreamResponse:
         if self._token is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
 from gateway.listeners import Sockets, listening, origin_of, without_inherited
 from gateway.notify import READY, STOPPING, notify
@@ -69,6 +70,7 @@ class Supervisor:
         self._logs = logs
         self._all_started = asyncio.Event()
         self._is_welcomed = False
+        self._env_watch = EnvWatch(settings)
         self._stop = asyncio.Event()
         self._linger_s = 0.0
         self._at_once: signal.Signals | None = None
@@ -103,10 +105,12 @@ class Supervisor:
             origin = origin_of(listen, self._by_place[0])
             _log.info("started", origin=origin, pid=os.getpid(), workers=self._crew.size)
             self._all_started.set()
+            self._env_watch.start()
             notify(self._environ, READY)
             counting = asyncio.create_task(self._survey.count(), name="count")
             await self._stop.wait()
             counting.cancel()
+            self._env_watch.stop()
         await self._end()
         return self._at_once
 
