@@ -43,6 +43,10 @@ class GatewayProcess:
         draft.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
         draft.replace(self._env_file)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
