@@ -28,6 +28,7 @@ class Answer(web.StreamResponse):
         headers: as they go out. A content-length counts in an answer to HEAD alone, where it
             speaks of a body that does not come (RFC 9110 section 8.6).
         body: None and b"" are alike.
+        length: of a body that follows by itself; None: `body` is all.
         stands: whether the same question would be answered the same now; None: not known.
     """
 
@@ -39,11 +40,13 @@ class Answer(web.StreamResponse):
         headers: Pairs = (),
         body: bytes | None = None,
         *,
+        length: int | None = None,
         stands: Callable[[], bool] | None = None,
     ) -> None:
         # Not the parent's: most answers are written from these and need nothing else.
         self._status = self.status = status
         self.stands = stands
+        self._length = length
         self.pairs = headers
         self.body = body or b""
         self._fields: CIMultiDict[str] | None = None
@@ -63,8 +66,15 @@ class Answer(web.StreamResponse):
         return {}
 
     @property
+    def is_head_only(self) -> bool:
+        """Whether the body follows by itself."""
+        return self._length is not None
+
+    @property
     def length(self) -> int:
-        """What an answer to HEAD says of the body that does not come."""
+        """What an answer says of a body that comes after it, or to HEAD not at all."""
+        if self._length is not None:
+            return self._length
         told = next((value for name, value in self.pairs if name == "content-length"), None)
         return len(self.body) if told is None else int(told)
 

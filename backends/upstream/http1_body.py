@@ -1,12 +1,17 @@
 """A body that is still on its way: what came and was not taken yet, within a bound."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol, Self
 
 from backends.errors import BackendError, Phase, RunnerProtocolError
 
 HIGH_WATER_BYTES: Final = 512 * 1024
 """Above this the connection is not read until the consumer has taken what there is."""
+
+
+Sink = Callable[[bytes], bool]
+"""Takes a part of a body, always; says whether it wants another one soon."""
 
 
 class Source(Protocol):
@@ -34,7 +39,9 @@ class Http1Body:
     The connection puts in; the consumer takes out. One consumer, one wait at a time.
     """
 
-    __slots__ = ("_complete", "_ended", "_fault", "_parts", "_paused", "_size", "_source", "_wait")
+    __slots__ = (
+        "_complete", "_ended", "_fault", "_parts", "_paused", "_sink", "_size", "_source", "_wait",
+    )  # fmt: skip
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -45,15 +52,27 @@ class Http1Body:
         self._ended = False  # the source is not ours any more
         self._fault: BackendError | None = None
         self._wait: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
 
     # The connection's side.
 
     def put(self, content: bytes, *, complete: bool) -> None:
         """More content; `complete` when it was the last."""
+        self._complete = complete
+        if self._sink is not None:
+            wants_more = not content or self._sink(content)
+            if wants_more and not complete:
+                self._source.await_part()
+                return
+            self._sink = None
+            if not wants_more and not complete:
+                self._paused = True
+                self._source.pause()
+            self._wake()
+            return
         if content:  # the end of a body may come alone
             self._parts.append(content)
             self._size += len(content)
-        self._complete = complete
         if not complete and self._size > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._source.pause()
@@ -83,6 +102,36 @@ class Http1Body:
             raise StopAsyncIteration
         raise RunnerProtocolError("stream_closed", phase=Phase.BODY)
 
+    async def forward(self, sink: "Sink") -> bool:
+        """Hand over what comes to `sink` as it comes, without a turn of the event loop between.
+
+        Returns:
+            Whether that was all; False: the sink wants no more for now.
+
+        Raises:
+            BackendError: as iterating does.
+        """
+        while self._parts:
+            if not sink(self._take()):
+                return False
+        self._read_on()
+        if self._complete or self._ended:
+            return await self._is_over()
+        self._sink = sink
+        try:
+            await self._next_part()
+        finally:
+            self._sink = None
+        return await self._is_over() if self._complete or self._ended else False
+
+    async def _is_over(self) -> bool:
+        """Whether the body has ended well. Raises why it has not."""
+        try:
+            await self.__anext__()
+        except StopAsyncIteration:
+            return True
+        raise AssertionError("a part was left")
+
     async def aclose(self) -> None:
         self._parts.clear()
         if not self._ended:
@@ -91,6 +140,7 @@ class Http1Body:
             self._source.abandon()
 
     async def _next_part(self) -> None:
+        self._read_on()
         self._wait = asyncio.get_running_loop().create_future()
         self._source.await_part()
         try:
@@ -108,10 +158,14 @@ class Http1Body:
         self._size = 0
         if self._complete:
             self._end()
-        elif self._paused:
+        else:
+            self._read_on()
+        return content
+
+    def _read_on(self) -> None:
+        if self._paused and not self._complete and not self._ended:
             self._paused = False
             self._source.resume()
-        return content
 
     def _end(self) -> None:
         if not self._ended:

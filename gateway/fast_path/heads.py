@@ -75,7 +75,8 @@ class Heads:
             known = self._remember(kind, self._stamped(request, answer))
         if answer.status in BODILESS:
             return known
-        length = answer.length if request.method == "HEAD" else len(answer.body)
+        is_told = request.method == "HEAD" or answer.is_head_only
+        length = answer.length if is_told else len(answer.body)
         return b"%bContent-Length: %d\r\n" % (known, length)
 
     def finished(self, unfinished: bytes, request_id: str) -> bytes:

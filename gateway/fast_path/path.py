@@ -15,6 +15,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
+from backends.contract import ByteStream, Pairs
+from backends.upstream.http1_body import Http1Body
 from gateway.answer import BODILESS, Answer
 from gateway.dispatch import Handler, pattern_of
 from gateway.fast_path.heads import Heads
@@ -221,6 +223,7 @@ class Exchange:
         "_parts",
         "_policies",
         "_protocol",
+        "_streamed",
         "_target",
         "request",
     )
@@ -246,8 +249,10 @@ class Exchange:
             protocol,
             target.route.match_info,
             self._facts,
+            self,
         )
         self._admitted = False
+        self._streamed: Answer | None = None
         self._body_bytes = 0
         self._answer: web.StreamResponse | None = None
         self._began = time.perf_counter()
@@ -321,7 +326,9 @@ class Exchange:
                 except Exception as failure:  # noqa: BLE001
                     answer = answer_to(request, failure, self._parts.render)
             status = answer.status
-            if isinstance(answer, Answer):
+            if answer is self._streamed:
+                pass
+            elif isinstance(answer, Answer):
                 self._send(answer)
             else:
                 await self._write(answer)
@@ -360,6 +367,36 @@ class Exchange:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
+
+    async def stream(
+        self, status: int, headers: Pairs, length: int, body: ByteStream
+    ) -> web.StreamResponse:
+        """See Streams. The client's own pace holds the runner back."""
+        protocol = self._protocol
+        transport = protocol.transport
+        if transport is None:
+            raise ConnectionResetError
+        answer = self._streamed = Answer(status, headers, length=length)
+        head = self._parts.heads.head(self.request, answer)
+        self._facts["status"] = status
+        # From here on a second answer would land inside this one: whoever answers for failures
+        # looks at this count.
+        self.request.writer.output_size = len(head)
+        transport.write(head)
+
+        def take(part: bytes) -> bool:
+            self._body_bytes += len(part)
+            transport.write(part)
+            return not protocol._paused
+
+        if isinstance(body, Http1Body):
+            while not await body.forward(take):
+                await protocol._drain_helper()
+        else:
+            async for part in body:
+                if not take(part):
+                    await protocol._drain_helper()
+        return answer
 
     async def _write(self, answer: web.StreamResponse) -> None:
         """Through aiohttp's own writer, unless the handler has done so."""

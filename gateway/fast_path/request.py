@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from multidict import MultiMapping
 
+from backends.contract import ByteStream, Pairs
 from middleware.access_log import FACTS
 from middleware.body_limit import WHOLE_BODY
 
@@ -60,6 +61,15 @@ class Fields(MultiMapping[str]):
         return self.by_name.values()
 
 
+class Streams(Protocol):
+    """Sends answers whose body comes in parts."""
+
+    async def stream(
+        self, status: int, headers: Pairs, length: int, body: ByteStream
+    ) -> web.StreamResponse:
+        """Send the head, and the body as it comes; `length` is all of it."""
+
+
 class FastRequest(web.Request):
     """A web.Request whose whole body is here already.
 
@@ -68,6 +78,7 @@ class FastRequest(web.Request):
 
     Attributes:
         fields: names in lower case, each of them once.
+        streams: sends an answer that is not whole.
         whole_body: None when the request has no body at all.
         streamed_bytes: of the answer's body, as far as aiohttp's writer has written it.
     """
@@ -81,6 +92,7 @@ class FastRequest(web.Request):
         protocol: RequestHandler,
         match_info: UrlMappingMatchInfo,
         facts: dict[str, object],
+        streams: Streams,
     ) -> None:
         # Not the parent's: it wants a message of aiohttp's parser.
         self.method = method
@@ -89,6 +101,7 @@ class FastRequest(web.Request):
         self.whole_body = body
         self.app = match_info._apps[0]
         self.headers = Fields(fields)
+        self.streams = streams
         self.streamed_bytes = 0
         self._protocol = protocol
         self._match_info = match_info

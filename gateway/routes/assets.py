@@ -9,6 +9,7 @@ from aiohttp import web
 from backends.contract import AssetRequest, AssetResponse, ByteStream, is_identifier
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
+from backends.upstream.bodies import content_length
 from gateway.answer import Answer
 from gateway.asset_cache.bodies import SLICE_BYTES
 from gateway.fast_path.request import FastRequest
@@ -200,6 +201,12 @@ async def _send(request: web.Request, found: AssetResponse) -> web.StreamRespons
     headers = found.headers + server_timing(found.queued_ms) + (carried(request, UI_COOKIE) or ())
     if isinstance(found.body, bytes):
         return Answer(found.status, headers, found.body)
+    length = content_length(headers)
+    if isinstance(request, FastRequest) and length is not None:
+        try:
+            return await request.streams.stream(found.status, headers, length, found.body)
+        finally:
+            await found.body.aclose()
     response = web.StreamResponse(status=found.status)
     response.headers.update(headers)
     return await _stream(request, response, found.body)
