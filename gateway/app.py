@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 
 from backends.factory import open_backend
 from backends.slot import Slot
 from gateway import pipeline
 from gateway.asset_cache.cache import AssetCache
+from gateway.caller_auth import CallerAuth, caller_auth
 from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
 from gateway.fleet import Fleet, FleetOfOne
 from gateway.installs.factory import open_installs
+from gateway.jwt_key_fetching import KeysNotFetched
 from gateway.keys import (
     ASSET_CACHE,
     FLEET,
@@ -43,9 +46,10 @@ from gateway.swap import Openers, Swapper
 from gateway.ui_tenants import UiTenants
 from gateway.warming import warm
 from middleware.access_log import Sink, through_structlog
-from middleware.caller import ProxyAuth
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
+
+_log = structlog.get_logger("app")
 
 STATIC = Path(__file__).parent.parent / "static"
 
@@ -89,14 +93,16 @@ def create_app(
 
     def commit(committed: Settings) -> None:
         # In the switch itself: what was granted under the old backend no longer counts.
-        if isinstance(committed.auth, ProxyAuth):
-            app[UI_TENANTS].follow(committed.auth.key)
+        if key := committed.variables.gateway_proxy_key:
+            app[UI_TENANTS].follow(key)
         cache.reconfigure(max_bytes=committed.asset_cache_bytes, folder=committed.asset_cache_dir)
         on_commit(committed)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         slot = Slot(await openers.backend(settings.backend), first=fleet.generation)
-        live = app[LIVE] = app[LIVE_REF].now = Live(settings, slot, openers.installs(settings))
+        auth = await _started(caller_auth(settings.auth))
+        live = Live(settings, slot, openers.installs(settings), auth)
+        app[LIVE] = app[LIVE_REF].now = live
         prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
         receipts = app[RECEIPTS] = Receipts()
         swapper = Swapper(live, prober, openers, on_commit=commit)
@@ -110,6 +116,7 @@ def create_app(
         await swapper.aclose()
         await cache.aclose()
         await live.installs.aclose()
+        await live.auth.aclose()
         await slot.aclose(within_s=0)  # the server has waited for the calls already
 
     app.cleanup_ctx.append(lifetime)
@@ -122,8 +129,15 @@ def create_app(
     return app
 
 
+async def _started(auth: CallerAuth) -> CallerAuth:
+    try:
+        await auth.start()
+    except KeysNotFetched as why:
+        # The identity provider may start after us; its callers are told to come back.
+        _log.warning("caller_keys_unavailable", reason=why.reason, kept=False)
+    return auth
+
+
 def _signing_key(settings: Settings) -> str:
-    """One key for all workers and replicas, which share the gateway key; without one nothing
-    is signed."""
-    auth = settings.auth
-    return auth.key if isinstance(auth, ProxyAuth) else secrets.token_urlsafe()
+    """One key for all workers and replicas, which share the gateway key; alone, any key will do."""
+    return settings.variables.gateway_proxy_key or secrets.token_urlsafe()

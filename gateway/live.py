@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from backends.slot import Generation, Slot
+from gateway.caller_auth import CallerAuth
 from gateway.installs.contract import Installs
 from gateway.settings import Settings
 from middleware.admin import AdminAuth
 from middleware.backend_tag import ServedBy
 from middleware.body_limit import BodyLimit
-from middleware.caller import DevAuth, ProxyAuth
+from middleware.caller import Auth
 from middleware.cors import Cors
 from middleware.isolation import Isolation
 from middleware.load_shed import LoadShed
@@ -23,12 +24,12 @@ class Policies:
     load_shed: LoadShed
     cors: Cors
     isolation: Isolation
-    auth: DevAuth | ProxyAuth
+    auth: Auth
     admin: AdminAuth
     service_auth: ServiceAuth
 
 
-def policies_of(settings: Settings) -> Policies:
+def policies_of(settings: Settings, auth: Auth) -> Policies:
     """Translate settings into what each middleware is configured with."""
     return Policies(
         body_limit=BodyLimit(max_bytes=settings.max_body_bytes, idle_s=settings.listen.body_idle_s),
@@ -37,7 +38,7 @@ def policies_of(settings: Settings) -> Policies:
         isolation=Isolation(
             sandbox=settings.ui_sandbox, frame_ancestors=settings.ui_frame_ancestors
         ),
-        auth=settings.auth,
+        auth=auth,
         admin=AdminAuth(token=settings.admin_token, loopback_listener=settings.listen.is_loopback),
         service_auth=ServiceAuth(
             token=settings.service_token, token_file=settings.service_token_file
@@ -48,12 +49,12 @@ def policies_of(settings: Settings) -> Policies:
 class Live:
     """The committed state. Readers take what they need once and keep it for their request."""
 
-    def __init__(self, settings: Settings, slot: Slot, installs: Installs) -> None:
+    def __init__(
+        self, settings: Settings, slot: Slot, installs: Installs, auth: CallerAuth
+    ) -> None:
         self.slot = slot
         self._tag = _tag_of(slot.current)
-        self.settings = settings
-        self.policies = policies_of(settings)
-        self.installs = installs
+        self.commit(settings, installs, auth)
 
     @property
     def served_by(self) -> ServedBy:
@@ -63,11 +64,12 @@ class Live:
             self._tag = _tag_of(current)
         return self._tag
 
-    def commit(self, settings: Settings, installs: Installs) -> None:
+    def commit(self, settings: Settings, installs: Installs, auth: CallerAuth) -> None:
         """Replace everything but the slot. Synchronous: no request sees a half of it."""
         self.settings = settings
-        self.policies = policies_of(settings)
+        self.policies = policies_of(settings, auth.policy)
         self.installs = installs
+        self.auth = auth
 
 
 class LiveRef:

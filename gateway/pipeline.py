@@ -6,8 +6,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from gateway.dispatch import canonical_of, match_of
+from gateway.fast_path.exchange import FastRoute, Parts
 from gateway.fast_path.heads import Heads
-from gateway.fast_path.path import FAST_METHODS, FastPath, FastRoute, Parts
+from gateway.fast_path.path import FAST_METHODS, FastPath
 from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE_REF, METRICS, STATE
 from gateway.live import LiveRef
 from gateway.problems import render
@@ -18,7 +19,7 @@ from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
 from middleware.body_limit import body_limit
 from middleware.caching import stamp_caching
-from middleware.caller import DevAuth, ProxyAuth, caller
+from middleware.caller import Auth, caller
 from middleware.connection_close import connection_close
 from middleware.cors import cors, stamp_cors
 from middleware.guard import Guard, Stamp, guarded, stamped
@@ -153,7 +154,7 @@ class _Guards:
         # Last, so that nobody unknown can make this process read a body.
         self._limit = body_limit(lambda: live.now.policies.body_limit)
 
-        def auth() -> DevAuth | ProxyAuth:
+        def auth() -> Auth:
             return live.now.policies.auth
 
         self.caller_of: Mapping[Access, Guard] = {

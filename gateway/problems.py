@@ -65,6 +65,7 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType({
         Problem("extension_failed", 502, "The extension failed"),
         Problem("runner_unreachable", 503, "The runner cannot be reached", True),
         Problem("runner_overloaded", 503, "Too much is running", True),
+        Problem("identity_unavailable", 503, "Nobody can say now who calls", True),
         Problem("registry_unavailable", 503, "Nobody can say what is installed", True),
         Problem("runner_timeout", 504, "The extension took too long"),
     )
@@ -74,6 +75,7 @@ CODES: Mapping[type[BaseException], str] = MappingProxyType({
     refusal.InvalidRequest: "invalid_request",
     refusal.InvalidPath: "invalid_path",
     refusal.Unauthenticated: "unauthenticated",
+    refusal.IdentityUnavailable: "identity_unavailable",
     refusal.Forbidden: "forbidden",
     refusal.TenantMismatch: "tenant_mismatch",
     refusal.PayloadTooLarge: "payload_too_large",

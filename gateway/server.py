@@ -15,7 +15,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.dispatch import Dispatcher
-from gateway.fast_path.path import FastPath, FastProtocol
+from gateway.fast_path.exchange import FastProtocol
+from gateway.fast_path.path import FastPath
 from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
 from gateway.keys import FAST_PATH, LIVE, METRICS, SHORT_WAY
 from gateway.problems import problem_for, render

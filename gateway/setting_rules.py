@@ -3,8 +3,10 @@
 import ipaddress
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from backends.contract import BackendKind
+from gateway.jwt_keys import SHARED
 from gateway.setting_problems import SettingProblem
 from gateway.variables import Variables
 
@@ -71,18 +73,58 @@ def _callers(values: Variables) -> Iterator[SettingProblem]:
                 fix="Set GATEWAY_AUTH=proxy and GATEWAY_PROXY_KEY, or GATEWAY_HOST=127.0.0.1",
             )
         return
+    if values.gateway_auth == "jwt":
+        yield from _tokens(values)
     key = values.gateway_proxy_key
-    if key is None or len(key) < MIN_PROXY_KEY or key.lower() in WELL_KNOWN_KEYS:
-        fault = (
-            "is not set, and GATEWAY_AUTH=proxy needs it"
-            if key is None
-            else f"is well known or shorter than {MIN_PROXY_KEY} characters"
-        )
+    if key is None and values.gateway_auth == "proxy":
+        yield _weak_key("is not set, and GATEWAY_AUTH=proxy needs it")
+    elif key is not None and (len(key) < MIN_PROXY_KEY or key.lower() in WELL_KNOWN_KEYS):
+        yield _weak_key(f"is well known or shorter than {MIN_PROXY_KEY} characters")
+
+
+def _weak_key(fault: str) -> SettingProblem:
+    return SettingProblem(
+        variable="GATEWAY_PROXY_KEY",
+        problem=fault,
+        fix="Write at least 16 characters that nobody can guess: openssl rand -hex 32",
+    )
+
+
+def _tokens(values: Variables) -> Iterator[SettingProblem]:
+    for name, whose in (
+        ("GATEWAY_JWT_ISSUER", "a token of any issuer would count"),
+        ("GATEWAY_JWT_AUDIENCE", "a token that was made for another service would count"),
+    ):
+        if getattr(values, name.lower()) is None:
+            yield SettingProblem(
+                variable=name,
+                problem=f"is not set: without it {whose}",
+                fix="Write what the identity provider puts into its tokens",
+            )
+    url, file = values.gateway_jwt_jwks_url, values.gateway_jwt_key_file
+    if (url is None) is (file is None):
         yield SettingProblem(
-            variable="GATEWAY_PROXY_KEY",
-            problem=fault,
-            fix="Write at least 16 characters that nobody can guess: openssl rand -hex 32",
+            variable="GATEWAY_JWT_JWKS_URL",
+            problem="and GATEWAY_JWT_KEY_FILE are "
+            + ("both unset: no token can be checked" if url is None else "both set"),
+            fix="Set one of the two",
         )
+    elif url is not None and url.startswith("http:") and not _is_local(url):
+        yield SettingProblem(
+            variable="GATEWAY_JWT_JWKS_URL",
+            problem="is not https: whoever is on the way could put in a key of their own",
+            fix="Write an address that begins with https://; loopback may do without",
+        )
+    if SHARED.intersection(values.gateway_jwt_algorithms) and file is None:
+        yield SettingProblem(
+            variable="GATEWAY_JWT_ALGORITHMS",
+            problem="names HS*, whose key is a shared secret, and no GATEWAY_JWT_KEY_FILE is set",
+            fix="Name the algorithms that the issuer signs with, such as RS256",
+        )
+
+
+def _is_local(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _files_and_budgets(values: Variables) -> Iterator[SettingProblem]:

@@ -14,6 +14,7 @@ from typing import Literal
 from backends.settings import BackendSettings, EmbeddedSettings
 from gateway.backend_settings import backend_settings, embedded_settings
 from gateway.environment import Origin, Sources, read_sources
+from gateway.jwt_settings import DEFAULT_ALGORITHMS, AuthSettings, JwtSettings
 from gateway.setting_problems import SettingProblem, SettingsError
 from gateway.setting_rules import contradictions, is_loopback
 from gateway.value_forms import MAX_WORKERS
@@ -86,7 +87,7 @@ class Settings:
     service_token_file: Path | None
     public_base: str
     timeout_s: float
-    auth: DevAuth | ProxyAuth
+    auth: AuthSettings
     admin_token: str | None = field(repr=False)
     max_body_bytes: int
     max_in_flight: int
@@ -205,9 +206,6 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
             token=values.runner_config_api_token or "",
             bundle_dir=values.runner_bundle_dir,
         )
-    auth: DevAuth | ProxyAuth = DevAuth(tenant=values.gateway_dev_tenant)
-    if values.gateway_auth == "proxy":
-        auth = ProxyAuth(key=values.gateway_proxy_key or "")
     return Settings(
         listen=Listen(
             host=values.gateway_host,
@@ -226,7 +224,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         service_token_file=values.runner_service_token_file,
         public_base=values.runner_public_base,
         timeout_s=values.ext_gateway_timeout_ms / 1000,
-        auth=auth,
+        auth=_auth(values),
         admin_token=values.gateway_admin_token,
         max_body_bytes=values.gateway_max_body_bytes,
         max_in_flight=values.gateway_max_in_flight,
@@ -253,6 +251,24 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
 def _workers(wanted: int | Literal["auto"]) -> int:
     """How many processes: for `auto` one for each core that this one may run on."""
     return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if wanted == "auto" else wanted
+
+
+def _auth(values: Variables) -> AuthSettings:
+    match values.gateway_auth:
+        case "dev":
+            return DevAuth(tenant=values.gateway_dev_tenant)
+        case "proxy":
+            return ProxyAuth(key=values.gateway_proxy_key or "")
+        case "jwt":
+            file = values.gateway_jwt_key_file
+            return JwtSettings(
+                issuer=values.gateway_jwt_issuer or "",
+                audience=values.gateway_jwt_audience or "",
+                algorithms=frozenset(values.gateway_jwt_algorithms) or DEFAULT_ALGORITHMS,
+                leeway_s=float(values.gateway_jwt_leeway_seconds),
+                tenant_claim=values.gateway_jwt_tenant_claim,
+                keys=file.keys if file is not None else values.gateway_jwt_jwks_url or "",
+            )
 
 
 def _secrets(values: Variables) -> frozenset[str]:

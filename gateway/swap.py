@@ -16,7 +16,9 @@ import structlog
 from backends.contract import BackendHealth, Readiness, RunnerBackend
 from backends.settings import BackendSettings
 from backends.slot import Generation
+from gateway.caller_auth import CallerAuth, caller_auth
 from gateway.installs.contract import Installs
+from gateway.jwt_key_fetching import KeysNotFetched
 from gateway.live import Live
 from gateway.probe import Prober
 from gateway.settings import Settings
@@ -56,6 +58,7 @@ class Candidate:
     settings: Settings
     backend: RunnerBackend
     installs: Installs
+    auth: CallerAuth  # the one that serves now, when nothing about it changes
     health: BackendHealth
 
 
@@ -109,16 +112,21 @@ class Swapper:
             installs = self._openers.installs(settings)
             undo.push_async_callback(installs.aclose)
             health = await _probe(backend)
+            auth = await self._auth(settings, undo)
             if warmed:
                 await warm(backend, installs)
             undo.pop_all()
-        return Candidate(settings=settings, backend=backend, installs=installs, health=health)
+        return Candidate(
+            settings=settings, backend=backend, installs=installs, auth=auth, health=health
+        )
 
     async def abort(self, candidate: Candidate) -> None:
         """Close a candidate that will not serve."""
         async with AsyncExitStack() as undo:
             undo.push_async_callback(candidate.backend.aclose)
             undo.push_async_callback(candidate.installs.aclose)
+            if candidate.auth is not self.live.auth:
+                undo.push_async_callback(candidate.auth.aclose)
 
     def commit(self, candidate: Candidate) -> Committed:
         """Let the candidate serve. Synchronous: no request sees a half of it.
@@ -126,15 +134,15 @@ class Swapper:
         The generation that it replaces drains and closes in the background.
         """
         live = self.live
-        old_installs, drain_s = live.installs, live.settings.drain_s
+        old_installs, old_auth, drain_s = live.installs, live.auth, live.settings.drain_s
         old = live.slot.switch(candidate.backend)
-        live.commit(candidate.settings, candidate.installs)
+        live.commit(candidate.settings, candidate.installs, candidate.auth)
         generation = live.slot.current.number
         self._prober.interval_s = candidate.settings.probe_interval_s
         self._prober.record(generation, candidate.health)
         self._on_commit(candidate.settings)
         retiring = asyncio.create_task(
-            self._retire(old, old_installs, drain_s), name=f"drain-{old.number}"
+            self._retire(old, old_installs, old_auth, drain_s), name=f"drain-{old.number}"
         )
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
@@ -156,10 +164,26 @@ class Swapper:
             _log.warning("backend_not_opened", error=type(why).__name__)
             raise Refused("backend_not_opened") from why
 
-    async def _retire(self, old: Generation, installs: Installs, drain_s: float) -> Drained:
+    async def _auth(self, new: Settings, undo: AsyncExitStack) -> CallerAuth:
+        """The keys that are at hand stay at hand, unless they come from elsewhere now."""
+        if new.auth == self.live.settings.auth:
+            return self.live.auth
+        auth = caller_auth(new.auth)
+        undo.push_async_callback(auth.aclose)
+        try:
+            await auth.start()
+        except KeysNotFetched as why:
+            raise Refused(f"caller_keys_{why.reason}") from None
+        return auth
+
+    async def _retire(
+        self, old: Generation, installs: Installs, auth: CallerAuth, drain_s: float
+    ) -> Drained:
         began = time.monotonic()
         retirement = await self.live.slot.retire(old, within_s=drain_s)
         await installs.aclose()
+        if auth is not self.live.auth:
+            await auth.aclose()
         drained_ms = ms_since(began)
         _log.info(
             "generation_retired",

@@ -115,7 +115,8 @@ def _origin(text: str) -> str:
     return f"{url.scheme}://{url.netloc}"
 
 
-def _items(text: object) -> object:
+def split_items(text: object) -> object:
+    """A list that was written with commas or white space between."""
     return tuple(text.replace(",", " ").split()) if isinstance(text, str) else text
 
 
@@ -177,7 +178,8 @@ def _field_value(text: str) -> str:
     return text
 
 
-def _readable(path: Path) -> Path:
+def readable(path: Path) -> Path:
+    """`path`, if it is a file that can be read, again and again. Raises PydanticCustomError."""
     try:
         is_pipe = path.is_fifo()
         if not is_pipe:
@@ -205,14 +207,14 @@ class FileVersion:
 def _file_version(text: object) -> object:
     if not isinstance(text, str):
         return text
-    path = _readable(Path(text))
+    path = readable(Path(text))
     with path.open("rb") as file:
         content = file.read(MAX_PEM_FILE_BYTES)
     return FileVersion(path, hashlib.sha256(content).hexdigest())
 
 
 def _secret_file(path: Path) -> Path:
-    read_secret(_readable(path))
+    read_secret(readable(path))
     return path
 
 
@@ -257,13 +259,13 @@ PublicBase = Annotated[
 ]
 Origins = Annotated[
     tuple[str, ...],
-    BeforeValidator(_items),
+    BeforeValidator(split_items),
     AfterValidator(_origins),
     Accepts("origins such as https://app.example, separated by commas"),
 ]
 EgressHosts = Annotated[
     tuple[str, ...],
-    BeforeValidator(_items),
+    BeforeValidator(split_items),
     AfterValidator(_egress_hosts),
     Accepts("host names, separated by commas"),
 ]
@@ -281,7 +283,7 @@ Token = Annotated[
     str, AfterValidator(_token), Secret(), Accepts("visible ASCII characters, at most 8192")
 ]
 FieldValue = Annotated[str, AfterValidator(_field_value), Accepts("printable ASCII, one line")]
-ReadableFile = Annotated[Path, AfterValidator(_readable), Accepts("a file that can be read")]
+ReadableFile = Annotated[Path, AfterValidator(readable), Accepts("a file that can be read")]
 PemFile = Annotated[
     FileVersion,
     BeforeValidator(_file_version),

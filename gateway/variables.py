@@ -7,11 +7,11 @@ all come from it, so a variable that is not here does not exist.
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from backends.contract import BackendKind
 from gateway.docker_variables import DockerVariables
+from gateway.jwt_settings import JwtVariables
 from gateway.value_forms import (
     Accepts,
     Authority,
@@ -43,12 +43,6 @@ from gateway.value_forms import (
 from gateway.variable_marks import Otherwise, Section, Static
 
 DEFAULT_ENV_FILE: Final = ".env"
-
-
-def _known_auth(word: object) -> object:
-    if word == "jwt":
-        raise PydanticCustomError("refused", "'jwt' is not available in this version")
-    return word
 
 
 class RunnerVariables(Section):
@@ -236,10 +230,12 @@ class GatewayVariables(Section):
     """Callers, limits and logs"""
 
     gateway_auth: Annotated[
-        Literal["dev", "proxy"],
-        BeforeValidator(_known_auth),
+        Literal["dev", "proxy", "jwt"],
         Word,
-        Accepts("dev (one tenant, loopback only) or proxy (a key shared with the app)"),
+        Accepts(
+            "dev (one tenant, loopback only), proxy (a key shared with the app) or jwt (tokens of"
+            " an identity provider)"
+        ),
         Field(description="How callers are told apart."),
     ] = "dev"
     gateway_dev_tenant: Annotated[
@@ -248,7 +244,11 @@ class GatewayVariables(Section):
     gateway_proxy_key: Annotated[
         Token | None,
         Accepts("at least 16 visible ASCII characters that nobody can guess"),
-        Field(repr=False, description="The key that the app sends in `proxy` mode."),
+        Field(
+            repr=False,
+            description="The key that the app sends in `proxy` mode. In `jwt` mode it signs page"
+            " addresses: gateways that stand in for each other share it.",
+        ),
     ] = None
     gateway_admin_token: Annotated[
         Token | None,
@@ -335,6 +335,7 @@ class InstallVariables(Section):
 
 class Variables(
     InstallVariables,
+    JwtVariables,
     GatewayVariables,
     ListenVariables,
     EmbeddedVariables,

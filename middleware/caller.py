@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal, assert_never
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from backends.contract import User, is_identifier
 from middleware.access_log import note
 from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
 from middleware.guard import Guard
+from middleware.jwt_claims import tenant_of, user_of
+from middleware.jwt_tokens import MISSING, JwtAuth
 from middleware.source import Source
 from middleware.user_header import parse_user
 
@@ -33,7 +35,7 @@ class Caller:
 
     tenant_id: str
     user: User | None = field(default=None, repr=False)
-    via: Literal["dev", "proxy"]
+    via: Literal["dev", "proxy", "jwt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class ProxyAuth:
     key: str = field(repr=False)
 
 
-Auth = DevAuth | ProxyAuth
+Auth = DevAuth | ProxyAuth | JwtAuth
+
+_CREDENTIAL: Final = {ProxyAuth: KEY_HEADER, JwtAuth: hdrs.AUTHORIZATION}
 
 CALLER = web.RequestKey("caller", Caller)
 
@@ -60,15 +64,16 @@ def caller(source: Source[Auth], *, required: bool) -> Guard:
 
     Args:
         required: whether the route answers nobody but known callers. On others a request
-            without a key passes without CALLER; one with a wrong key is refused there too,
-            for it says that somebody is misconfigured or guessing.
+            without a key or token passes without CALLER; one with a wrong one is refused
+            there too, for it says that somebody is misconfigured or guessing.
 
     The guard raises what `identify` raises.
     """
 
     def recognise(request: web.Request) -> None:
         auth = source()
-        anonymous = isinstance(auth, ProxyAuth) and KEY_HEADER not in request.headers
+        credential = _CREDENTIAL.get(type(auth))
+        anonymous = credential is not None and credential not in request.headers
         if required or not anonymous:
             known = request[CALLER] = identify(auth, request.headers)
             note(request, tenant=known.tenant_id)
@@ -80,7 +85,8 @@ def identify(auth: Auth, headers: MultiMapping[str]) -> Caller:
     """Who these headers belong to.
 
     Raises:
-        Unauthenticated: no key, a wrong key, or a key without a tenant.
+        Unauthenticated: no key or token, a wrong one, or one without a tenant.
+        IdentityUnavailable: nobody can say yet whether the token is genuine.
         TenantMismatch: another tenant is named as well.
         InvalidRequest: a field came twice, the tenant is no tenant id, or the user block
             is not what the runner protocol calls a user.
@@ -99,6 +105,12 @@ def identify(auth: Auth, headers: MultiMapping[str]) -> Caller:
             tenant = _require_tenant(_single(headers, TENANT_HEADER))
             _same_tenant(tenant, _single(headers, OTHER_TENANT_HEADER))
             return _named(tenant, _single(headers, USER_HEADER))
+        case JwtAuth():
+            claims = auth.claims(_require_bearer(_single(headers, hdrs.AUTHORIZATION)))
+            tenant = tenant_of(claims, auth.tenant_claim)
+            _same_tenant(tenant, _single(headers, TENANT_HEADER))
+            _same_tenant(tenant, _single(headers, OTHER_TENANT_HEADER))
+            return Caller(tenant_id=tenant, user=user_of(claims), via="jwt")
         case _:
             assert_never(auth)
 
@@ -122,6 +134,14 @@ def _require_key(expected: str, given: str | None) -> None:
     # aiohttp hands undecodable bytes on as surrogates: they must compare, not raise.
     if not hmac.compare_digest(given.encode(errors="surrogateescape"), expected.encode()):
         raise Unauthenticated("wrong_key", challenge=_CHALLENGE)
+
+
+def _require_bearer(given: str | None) -> str:
+    """The token of `Authorization: Bearer` (RFC 6750 section 2.1)."""
+    scheme, _, token = (given or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("missing_token", challenge=MISSING)
+    return token.strip()
 
 
 def _require_tenant(given: str | None) -> str:

@@ -13,7 +13,7 @@ from middleware.guard import Guard, Stamp
 from middleware.source import Source
 
 _ALLOW_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-_ALLOW_HEADERS: Final = "content-type, x-request-id, x-idempotency-key"
+_ALLOW_HEADERS: Final = "authorization, content-type, x-request-id, x-idempotency-key"
 _EXPOSE_HEADERS: Final = "x-request-id, x-runner-backend, x-runner-generation, retry-after"
 _PREFLIGHT_VARY: Final = (
     hdrs.ORIGIN,

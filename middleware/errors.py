@@ -45,6 +45,14 @@ class Unauthenticated(Refusal):
         self.challenge = challenge
 
 
+class IdentityUnavailable(Refusal):
+    """Whether the caller is who it says cannot be known right now; nothing was done."""
+
+    def __init__(self, retry_after_s: int, reason: str) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
 class Forbidden(Refusal):
     """The caller may not do this, whoever it is."""
 

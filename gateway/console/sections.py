@@ -20,7 +20,6 @@ from gateway.fleet import Report
 from gateway.keys import FLEET, IN_FLIGHT, LINES_DROPPED, LIVE, METRICS, PROBER, RECEIPTS, STATE
 from gateway.probe import ProbeResult
 from gateway.settings import effective
-from middleware.caller import DevAuth
 from middleware.redaction import Redactor
 
 SHOWN_RECEIPTS = 20
@@ -51,7 +50,7 @@ class Document:
             "receipts": app[RECEIPTS].newest_first()[:SHOWN_RECEIPTS],
             "extensions": extensions,
             "settings": [asdict(row) for row in effective(live.settings)],
-            "auth": "dev" if isinstance(live.settings.auth, DevAuth) else "proxy",
+            "auth": live.settings.variables.gateway_auth,
         }
 
     async def own(self) -> Sections:

@@ -1,98 +1,30 @@
-"""The pipeline of the busy routes in one coroutine, or in none when nothing has to be waited for.
+"""Which requests go the short way: their routes, and the answers that can be given again."""
 
-It asks and tells the same guards, handlers, stamps and records as the row of middlewares that
-every other request goes through, in the same order; a test holds the two to the same answers.
-"""
-
-import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_urldispatcher import UrlMappingMatchInfo
-
-from backends.contract import ByteStream, Pairs
-from backends.upstream.http1_body import Http1Body
-from gateway.answer import BODILESS, Answer
-from gateway.dispatch import Handler, pattern_of
-from gateway.fast_path.heads import Heads
+from gateway.dispatch import pattern_of
+from gateway.fast_path.exchange import (
+    JOINED_BYTES,
+    Exchange,
+    FastProtocol,
+    FastRoute,
+    Parts,
+    Target,
+)
 from gateway.fast_path.reader import Parsed
-from gateway.fast_path.repeats import Repeat, Repeats
-from gateway.fast_path.request import FastRequest
-from gateway.live import Live, LiveRef, Policies
-from gateway.state import State
-from middleware import metrics as outcomes
-from middleware.access_log import ABANDONED, ANSWERED, AccessLines, is_gone, note, note_cut_off
-from middleware.backend_tag import SERVED_BY
-from middleware.body_limit import check_length
-from middleware.errors import Refusal
-from middleware.guard import Guard
-from middleware.load_shed import InFlight
-from middleware.metrics import Metrics, outcome_of
-from middleware.problem_details import Render, answer_to
-from middleware.request_id import fresh_id, request_id_of
-from middleware.request_target import check_host, check_target
+from gateway.fast_path.repeats import Repeats
+from gateway.live import LiveRef
+from middleware.access_log import ANSWERED
+from middleware.request_id import fresh_id
 
 FAST_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 """What a route for every method takes this way: not OPTIONS, which may be a preflight."""
 
-JOINED_BYTES: Final = 32 * 1024
-"""A body of no more than this is joined to its head: cheaper than two buffers to one write."""
-
 _MAX_TARGETS: Final = 1024
 _MAX_LINE_BYTES: Final = 512
-
-Early = Callable[[FastRequest], Answer | None]
-"""The answer to a request that needs no waiting, or None for the handler to find it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FastRoute:
-    """A route whose requests may go this way.
-
-    Attributes:
-        caller: asked who calls, where the route wants to know.
-        token: gives the request the runner's token, before the handler and not before `early`.
-    """
-
-    match_info: UrlMappingMatchInfo
-    label: str
-    handler: Handler
-    caller: Guard | None
-    token: Guard
-    early: Early | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the pipeline is made of."""
-
-    heads: Heads
-    lines: AccessLines
-    metrics: Metrics
-    render: Render
-    in_flight: InFlight
-    state: State
-
-
-class Target:
-    """What a request line says: the route, and whether its target has one reading."""
-
-    __slots__ = ("has_one_reading", "method", "raw_path", "route")
-
-    def __init__(self, route: FastRoute, method: str, raw_path: str) -> None:
-        self.route = route
-        self.method = method
-        self.raw_path = raw_path
-        try:
-            check_target(raw_path)
-            self.has_one_reading = True
-        except Refusal:
-            self.has_one_reading = False
 
 
 class FastPath:
@@ -126,7 +58,7 @@ class FastPath:
             return None
         return self._routes[found.lastindex - 1].get(method)
 
-    def begin(self, protocol: "FastProtocol", parsed: Parsed, raw: bytes) -> bool:
+    def begin(self, protocol: FastProtocol, parsed: Parsed, raw: bytes) -> bool:
         """Answer the request, now or in a task; False: it is not for this way."""
         target = self._targets.get(parsed.line) or self._target(parsed.line)
         if target is None or self._parts.state.stopping:
@@ -137,7 +69,7 @@ class FastPath:
             self.repeats.remember(raw, exchange.request, repeat)
         return True
 
-    def repeat(self, protocol: "FastProtocol", raw: bytes) -> bool:
+    def repeat(self, protocol: FastProtocol, raw: bytes) -> bool:
         """Answer the same bytes the same way; False: they have to be read."""
         parts, live, transport = self._parts, self._live.now, protocol.transport
         known = self.repeats.get(raw, live.policies, live.slot.current)
@@ -188,241 +120,3 @@ class FastPath:
                 self._targets.clear()
             self._targets[line] = target
         return target
-
-
-class FastProtocol(RequestHandler):
-    """What an exchange needs of the connection it is on."""
-
-    __slots__ = ()
-
-    def run(self, work: Coroutine[None, None, None]) -> None:
-        """Let it go on in a task; nothing else of this connection is answered until `over`."""
-        raise NotImplementedError
-
-    def over(self, *, keep_alive: bool) -> None:
-        """What was run has come to its end."""
-        raise NotImplementedError
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what it was sent."""
-        try:
-            await self._drain_helper()
-        finally:
-            self.over(keep_alive=True)
-
-
-class Exchange:
-    """One request, from its guards to its line in the log."""
-
-    __slots__ = (
-        "_admitted",
-        "_answer",
-        "_began",
-        "_body_bytes",
-        "_facts",
-        "_parts",
-        "_policies",
-        "_protocol",
-        "_streamed",
-        "_target",
-        "request",
-    )
-
-    def __init__(
-        self,
-        parts: Parts,
-        policies: Policies,
-        protocol: FastProtocol,
-        target: Target,
-        parsed: Parsed,
-    ) -> None:
-        self._parts = parts
-        self._policies = policies
-        self._protocol = protocol
-        self._target = target
-        self._facts: dict[str, object] = {}
-        self.request = FastRequest(
-            target.method,
-            target.raw_path,
-            parsed.fields,
-            parsed.body,
-            protocol,
-            target.route.match_info,
-            self._facts,
-            self,
-        )
-        self._admitted = False
-        self._streamed: Answer | None = None
-        self._body_bytes = 0
-        self._answer: web.StreamResponse | None = None
-        self._began = time.perf_counter()
-
-    def begin(self) -> bool:
-        """Ask the guards, and answer at once if nothing has to be waited for.
-
-        Returns:
-            Whether that has been done; else it goes on in a task.
-        """
-        self._parts.metrics.in_flight[self._target.route.label] += 1
-        try:
-            answer: web.StreamResponse | None = self._ask()
-        except Exception as failure:  # noqa: BLE001
-            answer = answer_to(self.request, failure, self._parts.render)
-        self._answer = answer
-        if not isinstance(answer, Answer) or self._protocol.transport is None:
-            self._protocol.run(self._run())
-            return False
-        self._send(answer)
-        self._end(ANSWERED, answer.status, outcome_of(answer.status))
-        if self._protocol.writing_paused:
-            self._protocol.run(self._protocol.drain())
-        return True
-
-    def repeat(self, live: Live) -> Repeat | None:
-        """How to answer the same question again, when the answer that was given may be."""
-        answer, request = self._answer, self.request
-        if not isinstance(answer, Answer) or answer.stands is None:
-            return None
-        chosen = request.fields.get("x-request-id")
-        return Repeat(
-            label=self._target.route.label,
-            method=self._target.method,
-            status=answer.status,
-            head=self._parts.heads.unfinished(request, answer),
-            body=answer.body if self._body_bytes else b"",
-            request_id=chosen if chosen == request_id_of(request) else None,
-            served_by=request[SERVED_BY],
-            facts=dict(self._facts),
-            policies=live.policies,
-            generation=live.slot.current,
-            stands=answer.stands,
-        )
-
-    def _ask(self) -> Answer | None:
-        request, target, parts = self.request, self._target, self._parts
-        parts.in_flight.admit(self._policies.load_shed)
-        self._admitted = True
-        if not target.has_one_reading:
-            check_target(target.raw_path)
-        check_host(request.fields["host"])
-        route = target.route
-        if route.caller is not None:
-            route.caller(request)
-        if request.whole_body:
-            check_length(self._policies.body_limit, len(request.whole_body))
-        return None if route.early is None else route.early(request)
-
-    async def _run(self) -> None:
-        """What has to be waited for: the handler, an answer that aiohttp writes, the client."""
-        request, answer, protocol = self.request, self._answer, self._protocol
-        event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
-        keep_alive = True
-        try:
-            if answer is None:
-                route = self._target.route
-                try:
-                    route.token(request)
-                    answer = await route.handler(request)
-                except Exception as failure:  # noqa: BLE001
-                    answer = answer_to(request, failure, self._parts.render)
-            status = answer.status
-            if answer is self._streamed:
-                pass
-            elif isinstance(answer, Answer):
-                self._send(answer)
-            else:
-                await self._write(answer)
-                keep_alive = answer.keep_alive is not False
-            if protocol._paused:
-                await protocol._drain_helper()
-            outcome = outcome_of(status)
-            if is_gone(request):
-                event = ABANDONED
-        except asyncio.CancelledError:
-            event, outcome = ABANDONED, outcomes.ABANDONED
-            note(request, reason="client_gone" if is_gone(request) else "cancelled")
-            raise
-        except ConnectionError:
-            event, outcome = ABANDONED, outcomes.ABANDONED
-            note(request, reason="client_gone")
-        except Exception as failure:  # noqa: BLE001
-            note_cut_off(request, failure)
-            keep_alive = False
-        finally:
-            self._end(event, status, outcome)
-            protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
-
-    def _send(self, answer: Answer) -> None:
-        self._facts["status"] = answer.status
-        transport = self._protocol.transport
-        if transport is None:
-            return
-        head = self._parts.heads.head(self.request, answer)
-        body = answer.body
-        if not body or answer.status in BODILESS or self._target.method == "HEAD":
-            transport.write(head)
-            return
-        self._body_bytes = len(body)
-        if len(body) <= JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.writelines((head, body))
-
-    async def stream(
-        self, status: int, headers: Pairs, length: int, body: ByteStream
-    ) -> web.StreamResponse:
-        """See Streams. The client's own pace holds the runner back."""
-        protocol = self._protocol
-        transport = protocol.transport
-        if transport is None:
-            raise ConnectionResetError
-        answer = self._streamed = Answer(status, headers, length=length)
-        head = self._parts.heads.head(self.request, answer)
-        self._facts["status"] = status
-        # From here on a second answer would land inside this one: whoever answers for failures
-        # looks at this count.
-        self.request.writer.output_size = len(head)
-        transport.write(head)
-
-        def take(part: bytes) -> bool:
-            self._body_bytes += len(part)
-            transport.write(part)
-            return not protocol._paused
-
-        if isinstance(body, Http1Body):
-            while not await body.forward(take):
-                await protocol._drain_helper()
-        else:
-            async for part in body:
-                if not take(part):
-                    await protocol._drain_helper()
-        return answer
-
-    async def _write(self, answer: web.StreamResponse) -> None:
-        """Through aiohttp's own writer, unless the handler has done so."""
-        if answer.prepared:
-            return
-        self._facts["status"] = answer.status
-        await answer.prepare(self.request)
-        await answer.write_eof()
-
-    def _end(self, event: str, status: int | None, outcome: str) -> None:
-        parts, request, target = self._parts, self.request, self._target
-        label, method = target.route.label, target.method
-        duration_s = time.perf_counter() - self._began
-        served_by = request._state.get(SERVED_BY)
-        if self._admitted:
-            parts.in_flight.count -= 1
-        parts.metrics.ended(label, method, status, served_by, outcome, duration_s)
-        whole = request.whole_body
-        parts.lines.write(
-            event,
-            request_id_of(request),
-            method,
-            label,
-            served_by,
-            self._facts,
-            duration_s=duration_s,
-            bytes_in=len(whole) if whole else 0,
-            bytes_out=self._body_bytes or request.streamed_bytes,
-        )

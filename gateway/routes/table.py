@@ -6,7 +6,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.fast_path.path import Early
+from gateway.fast_path.exchange import Early
 from gateway.routes import admin, assets, console, execute, health, logs, runner_api, ui_url
 from middleware.body_limit import no_continue_yet
 

@@ -27,13 +27,29 @@ def blamed(environ: dict[str, str]) -> list[str]:
     return [bad.variable for bad in refused.value.problems]
 
 
+JWT = {
+    "GATEWAY_AUTH": "jwt",
+    "GATEWAY_JWT_ISSUER": "https://id.example",
+    "GATEWAY_JWT_AUDIENCE": "gateway",
+    "GATEWAY_JWT_JWKS_URL": "https://id.example/keys",
+}
+
+
 @pytest.mark.parametrize(
     ("environ", "variable"),
     [
         ({"RUNNER_BACKEND": "knative"}, "RUNNER_BASE_URL"),
         ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_AUTH"),
         ({"GATEWAY_HOST": "::", "GATEWAY_AUTH": "dev"}, "GATEWAY_AUTH"),
-        ({"GATEWAY_AUTH": "jwt"}, "GATEWAY_AUTH"),
+        ({**JWT, "GATEWAY_JWT_ISSUER": ""}, "GATEWAY_JWT_ISSUER"),
+        ({**JWT, "GATEWAY_JWT_AUDIENCE": ""}, "GATEWAY_JWT_AUDIENCE"),
+        ({**JWT, "GATEWAY_JWT_JWKS_URL": ""}, "GATEWAY_JWT_JWKS_URL"),
+        ({**JWT, "GATEWAY_JWT_JWKS_URL": "http://id.example/keys"}, "GATEWAY_JWT_JWKS_URL"),
+        ({**JWT, "GATEWAY_JWT_KEY_FILE": "empty"}, "GATEWAY_JWT_KEY_FILE"),
+        ({**JWT, "GATEWAY_JWT_ALGORITHMS": "RS256 HS256"}, "GATEWAY_JWT_ALGORITHMS"),
+        ({**JWT, "GATEWAY_JWT_ALGORITHMS": "none"}, "GATEWAY_JWT_ALGORITHMS"),
+        ({**JWT, "GATEWAY_JWT_LEEWAY_SECONDS": "301"}, "GATEWAY_JWT_LEEWAY_SECONDS"),
+        ({**JWT, "GATEWAY_PROXY_KEY": "too-short"}, "GATEWAY_PROXY_KEY"),
         ({"GATEWAY_AUTH": "proxy"}, "GATEWAY_PROXY_KEY"),
         ({"GATEWAY_AUTH": "proxy", "GATEWAY_PROXY_KEY": "x" * 15}, "GATEWAY_PROXY_KEY"),
         (

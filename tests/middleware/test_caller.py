@@ -15,7 +15,6 @@ from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
 from middleware.guard import guarded
 from middleware.problem_details import problem_details
 from middleware.user_header import parse_user
-from tests.middleware.patience import patient
 from tests.middleware.wire import render
 
 KEY: Final = "correct horse battery staple"
@@ -159,7 +158,6 @@ def test_the_older_name_of_the_client_name_is_understood() -> None:
     assert parse_user(_encoded({**PERSON, "company_name": "Acme"})).client_name == "Acme"
 
 
-@patient
 @given(st.text(max_size=80) | st.binary(max_size=60).map(lambda b: base64.b64encode(b).decode()))
 def test_no_user_header_breaks_the_door(encoded: str) -> None:
     with pytest.raises(InvalidRequest):

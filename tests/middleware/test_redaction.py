@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from middleware.redaction import MASK, MAX_DEPTH, MAX_ITEMS, MAX_TEXT, Redactor, redact
-from tests.middleware.patience import patient
 
 # Without characters that JSON escapes: an escaped secret is not found by looking for it.
 secrets = st.text("abcdefghijklmnopqrstuvwxyz0123456789-._~+/=!ü", min_size=8, max_size=40)
@@ -33,7 +32,6 @@ def _clean(value: object, name: str = "value") -> Any:
     return redact(None, "info", {name: value})[name]
 
 
-@patient
 @given(secrets.flatmap(lambda s: st.tuples(st.just(s), _structures_with(s), _structures_with(s))))
 def test_a_configured_secret_never_reaches_the_line(drawn: tuple[str, object, object]) -> None:
     secret, first, second = drawn
@@ -41,7 +39,6 @@ def test_a_configured_secret_never_reaches_the_line(drawn: tuple[str, object, ob
     assert secret not in line
 
 
-@patient
 @given(secrets, secrets)
 def test_of_two_secrets_neither_leaves_a_tail(one: str, other: str) -> None:
     redactor = Redactor(lambda: frozenset({one, one + other}))

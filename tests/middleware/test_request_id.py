@@ -12,7 +12,6 @@ from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from middleware.guard import stamped
 from middleware.request_id import request_id_of, stamp_request_id
-from tests.middleware.patience import patient
 from tests.middleware.wire import ask, body_of
 
 
@@ -69,7 +68,6 @@ async def test_what_the_parser_refuses_gets_a_name_too(
     assert uuid.UUID(body_of(answer).decode()).version == 8
 
 
-@patient
 @given(st.text(min_size=1, max_size=140))
 def test_whatever_is_sent_the_id_fits_a_log_line(value: str) -> None:
     chosen = request_id_of(make_mocked_request("GET", "/", {"x-request-id": value}))

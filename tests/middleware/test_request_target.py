@@ -12,7 +12,6 @@ from middleware.errors import InvalidPath, InvalidRequest, Refusal
 from middleware.guard import guarded
 from middleware.problem_details import problem_details
 from middleware.request_target import check_host, check_target, request_target
-from tests.middleware.patience import patient
 from tests.middleware.wire import ask, body_of, connection, fields_of, head, render, status_of
 
 _PIECES = r"/ . .. %2e %2E %2f %5C %00 % %zz %25 %c0%ae %C3%BC \ a ~ ? # %3A %3a : @ = x.y ... //"
@@ -99,7 +98,6 @@ def test_a_path_with_two_readings_is_refused(target: str, reason: str) -> None:
     assert caught.value.reason == reason
 
 
-@patient
 @given(targets)
 def test_what_passes_means_the_same_before_and_after_decoding(target: str) -> None:
     try:
@@ -120,7 +118,6 @@ def test_what_passes_means_the_same_before_and_after_decoding(target: str) -> No
     decoded.decode("utf-8")
 
 
-@patient
 @given(targets)
 def test_the_short_cut_accepts_nothing_that_the_long_way_refuses(target: str) -> None:
     if module._PLAIN_TARGET.fullmatch(target) is None:

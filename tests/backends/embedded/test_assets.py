@@ -251,7 +251,7 @@ async def test_what_the_client_has_is_not_sent_again(
     assert "content-length" not in headers
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.integers(0, len(LARGE) + 5), length=st.integers(1, len(LARGE)))
 async def test_every_range_is_the_bytes_it_names(
     store: BundleStore, bundle: Bundle, first: int, length: int

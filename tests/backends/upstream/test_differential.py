@@ -19,9 +19,7 @@ from tests.backends.upstream.conftest import KINDS
 from tests.backends.upstream.exchanges import Answer, ask
 from tests.fakes.raw_runner import RawRunner, Step, Wire, chunked, head, response
 
-CONFIG = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+CONFIG = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True, slots=True)

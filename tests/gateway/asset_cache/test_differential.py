@@ -117,7 +117,6 @@ def comparable(answer: Answer) -> dict[str, object]:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(name=st.sampled_from(sorted(FILES)), question=questions)

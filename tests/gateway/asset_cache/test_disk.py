@@ -60,7 +60,7 @@ def test_nobody_else_may_read_or_write_it(disk: Disk, tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_content_that_was_touched_is_not_given_out(
     disk: Disk, tmp_path: Path, data: st.DataObject

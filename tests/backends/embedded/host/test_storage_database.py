@@ -126,7 +126,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-AnyHistory.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+AnyHistory.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
 test_any_history = AnyHistory.TestCase
 
 

@@ -1,0 +1,108 @@
+"""The variables of GATEWAY_AUTH=jwt, and what they come to."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from gateway.jwt_keys import ALGORITHMS, KnownKeys, NoUsableKey, read_keys
+from gateway.value_forms import (
+    MAX_PEM_FILE_BYTES,
+    Accepts,
+    FieldValue,
+    HttpUrl,
+    Seconds,
+    readable,
+    split_items,
+)
+from gateway.variable_marks import Otherwise, Section
+from middleware.caller import DevAuth, ProxyAuth
+
+DEFAULT_ALGORITHMS: Final = frozenset({"RS256", "ES256"})
+
+
+@dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """Callers are known by tokens that an identity provider signed."""
+
+    issuer: str
+    audience: str
+    algorithms: frozenset[str]
+    leeway_s: float
+    tenant_claim: str
+    keys: KnownKeys | str  # a str: the address they are fetched from
+
+
+AuthSettings = DevAuth | ProxyAuth | JwtSettings
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file of keys, read; another content is another value."""
+
+    path: Path
+    fingerprint: str
+    keys: KnownKeys = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def _key_file(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    path = readable(Path(text))
+    with path.open("rb") as file:
+        content = file.read(MAX_PEM_FILE_BYTES)
+    try:
+        keys = read_keys(content, shared_secrets=True)
+    except NoUsableKey as why:
+        problem = {"problem": f"names a file without a usable key: {why}"}
+        raise PydanticCustomError("refused", "{problem}", problem) from None
+    return KeyFile(path, hashlib.sha256(content).hexdigest(), keys)
+
+
+def _algorithms(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not ALGORITHMS.issuperset(words):
+        raise PydanticCustomError("refused", "names an algorithm that is not accepted")
+    return tuple(dict.fromkeys(words))
+
+
+class JwtVariables(Section):
+    """Callers with tokens (GATEWAY_AUTH=jwt)"""
+
+    gateway_jwt_issuer: Annotated[
+        FieldValue | None, Field(description="The `iss` that a token must have.")
+    ] = None
+    gateway_jwt_audience: Annotated[
+        FieldValue | None, Field(description="The `aud` that a token must have, or have among it.")
+    ] = None
+    gateway_jwt_jwks_url: Annotated[
+        HttpUrl | None,
+        Field(description="Where the issuer's keys are: a JWK Set, fetched beside the traffic."),
+    ] = None
+    gateway_jwt_key_file: Annotated[
+        KeyFile | None,
+        BeforeValidator(_key_file),
+        Accepts("a file with a JWK Set, or a public key in PEM; a reload reads it again"),
+        Field(description="The issuer's keys, when they are not fetched."),
+    ] = None
+    gateway_jwt_algorithms: Annotated[
+        tuple[str, ...],
+        BeforeValidator(split_items),
+        AfterValidator(_algorithms),
+        Accepts(f"some of {' '.join(sorted(ALGORITHMS))}; HS* with a key file only"),
+        Otherwise("`RS256 ES256`"),
+        Field(description="The algorithms that a token may be signed with."),
+    ] = ()
+    gateway_jwt_leeway_seconds: Annotated[
+        Seconds,
+        Field(le=300, description="By how much the issuer's clock may differ."),
+        Accepts("whole seconds, 0 to 300"),
+    ] = 30
+    gateway_jwt_tenant_claim: Annotated[
+        FieldValue, Field(description="The claim that holds the tenant.")
+    ] = "tenant_id"
