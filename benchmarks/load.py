@@ -1,7 +1,9 @@
 """One burst of load: wrk asks the same thing over and over, on a core of its own."""
 
 import json
+import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,6 +59,7 @@ def burst(
     connections: int,
     cpu: int,
     seconds: int,
+    environ: Mapping[str, str],
 ) -> Burst:
     """Load `url` for so long.
 
@@ -70,7 +73,12 @@ def burst(
         "--script", str(script), url + exchange.target,
     )  # fmt: skip
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=seconds + _GRACE_S
+        command,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds + _GRACE_S,
     )
     if done.returncode:
         raise LoadFailed(f"wrk ended with {done.returncode}: {done.stderr.strip()[-200:]}")

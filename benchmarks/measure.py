@@ -194,6 +194,7 @@ class _Measurement:
                 connections=work.connections,
                 cpu=self._plan.load_cpu,
                 seconds=seconds,
+                environ=self._tools.environ_of(self._wrk),
             )
         except (LoadFailed, subprocess.TimeoutExpired) as why:
             self._skip(f"a round of {work.name} on {peer.name}", str(why))

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import jwt
-
 from backends.bearer_token import BearerToken
 from backends.errors import Phase, RunnerUnreachable
 
@@ -84,6 +82,8 @@ class ServiceToken:
 
 def _claims(token: str) -> _Claims | None:
     """What a JWT says of itself (RFC 7519 section 4.1); None when it is no JWT."""
+    import jwt  # with the cryptography library: only for those who have a token
+
     try:
         told = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:

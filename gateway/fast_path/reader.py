@@ -4,7 +4,9 @@ No socket and no event loop. What this does not take is no error: it goes to aio
 parser, byte for byte, which knows every other form of a request and every way to refuse one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -31,6 +33,13 @@ _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
 _lines: dict[bytes, tuple[str, str]] = {}
 
+# What one page's requests send alike: all of their fields.
+_MAX_BLOCKS: Final = 256
+_MAX_BLOCK_BYTES: Final = 2048
+_blocks: dict[bytes, Mapping[str, str]] = {}
+# Whose bytes are a credential is not kept longer than the request.
+CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-gateway-key"})
+
 
 @dataclass(slots=True)
 class Parsed:
@@ -43,7 +52,7 @@ class Parsed:
     """
 
     line: bytes
-    fields: dict[str, str]
+    fields: Mapping[str, str]
     body: bytes | None
 
 
@@ -73,6 +82,12 @@ class RequestReader:
         end = len(data) - 4 if data.endswith(_HEAD_END) else data.find(_HEAD_END)
         if end < 0:
             return Unfit(None)
+        line_end = data.find(b"\r\n")
+        block = data[line_end:end]
+        known = _blocks.get(block)
+        if known is not None and end <= MAX_HEAD_BYTES and len(data) == end + 4:
+            whole = self._is_whole(data)
+            return Parsed(data[:line_end], known, None) if whole else Unfit(UNKNOWN)
         line, *lines = data[:end].split(b"\r\n")
         try:
             fields = dict([_lines.get(each) or _field(each) for each in lines])
@@ -97,6 +112,10 @@ class RequestReader:
         ):
             self._parser = HttpRequestParser(self)  # some messages are the last that it reads
             return Unfit(0)
+        if body is None and len(block) <= _MAX_BLOCK_BYTES and CREDENTIALS.isdisjoint(fields):
+            if len(_blocks) >= _MAX_BLOCKS:
+                _blocks.clear()
+            _blocks[block] = MappingProxyType(fields)
         return Parsed(line, fields, body)
 
     def _is_whole(self, data: bytes) -> bool:

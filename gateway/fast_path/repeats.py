@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backends.slot import Generation
+from gateway.fast_path.reader import CREDENTIALS
 from gateway.fast_path.request import FastRequest
 from gateway.live import Policies
 from middleware.backend_tag import ServedBy
@@ -17,9 +18,6 @@ from middleware.backend_tag import ServedBy
 MAX_REPEATS: Final = 512
 MAX_BYTES: Final = 2048
 """Of a question that is remembered."""
-
-# Whose bytes are a credential is not kept longer than the request.
-_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-gateway-key"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +61,7 @@ class Repeats:
 
     def remember(self, question: bytes, request: FastRequest, repeat: Repeat) -> None:
         """Keep it, unless it is long or holds a credential."""
-        if len(question) > MAX_BYTES or not _CREDENTIALS.isdisjoint(request.fields):
+        if len(question) > MAX_BYTES or not CREDENTIALS.isdisjoint(request.fields):
             return
         if len(self._known) >= MAX_REPEATS:
             self._known.clear()

@@ -1,7 +1,7 @@
 """A request as handlers and policies know it, made from what the short reader found."""
 
 import asyncio
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Protocol
 
 from aiohttp import HttpVersion11, web
@@ -22,7 +22,7 @@ class Fields(MultiMapping[str]):
 
     __slots__ = ("by_name",)
 
-    def __init__(self, by_name: dict[str, str]) -> None:
+    def __init__(self, by_name: Mapping[str, str]) -> None:
         self.by_name = by_name
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -87,7 +87,7 @@ class FastRequest(web.Request):
         self,
         method: str,
         raw_path: str,
-        fields: dict[str, str],
+        fields: Mapping[str, str],
         body: bytes | None,
         protocol: RequestHandler,
         match_info: UrlMappingMatchInfo,

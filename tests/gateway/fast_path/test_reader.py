@@ -9,7 +9,7 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader, Unfit
+from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader, Unfit, _blocks
 
 LINES = st.sampled_from(
     [
@@ -103,3 +103,30 @@ def test_a_part_of_a_request_says_what_is_left(size: int) -> None:
 )
 def test_what_is_not_plain_goes_to_the_library(raw: bytes, left: int) -> None:
     assert RequestReader().read(raw) == Unfit(left)
+
+
+PAGE = b"\r\nHost: a\r\nAccept: */*\r\nCookie: ui=1\r\n\r\n"
+
+
+def test_fields_that_were_read_before_serve_every_line_they_come_with() -> None:
+    reader = RequestReader()
+    first, second = reader.read(b"GET /a HTTP/1.1" + PAGE), reader.read(b"GET /b HTTP/1.1" + PAGE)
+    assert isinstance(first, Parsed)
+    assert isinstance(second, Parsed)
+    assert second.line == b"GET /b HTTP/1.1"
+    assert second.fields == first.fields == {"host": "a", "accept": "*/*", "cookie": "ui=1"}
+    assert second.body is None
+
+
+@pytest.mark.parametrize("raw", [b"GET /a\tb HTTP/1.1" + PAGE, b"GET /a HTTP/1.1" + PAGE + b"x"])
+def test_known_fields_vouch_for_nothing_else(raw: bytes) -> None:
+    reader = RequestReader()
+    assert isinstance(reader.read(b"GET /a HTTP/1.1" + PAGE), Parsed)
+    assert reader.read(raw) == Unfit(UNKNOWN)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Gateway-Key", "Proxy-Authorization"])
+def test_fields_with_a_credential_are_not_kept(name: str) -> None:
+    block = f"\r\nHost: a\r\n{name}: s3cret-{name}".encode()
+    assert isinstance(RequestReader().read(b"GET /a HTTP/1.1" + block + b"\r\n\r\n"), Parsed)
+    assert block not in _blocks
