@@ -11,6 +11,7 @@ import time
 import wasmtime
 from wasmtime import _bindings as c  # the binding has no public epoch callback
 
+from backends.embedded import short_calls
 from backends.embedded.engine import TICK_S
 
 _LOOK_EVERY_TICKS = 5
@@ -44,7 +45,7 @@ class Deadline:
 
     def arm(self, store: wasmtime.Store) -> None:
         """Rule over `store`, which must not outlive this object."""
-        c.wasmtime_store_epoch_deadline_callback(store.ptr(), self._callback, None, _NO_FINALIZER)
+        short_calls.epoch_deadline_callback(store.ptr(), self._callback, None, _NO_FINALIZER)
         store.set_epoch_deadline(self._ticks())
 
     def _ticks(self) -> int:

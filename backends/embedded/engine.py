@@ -14,6 +14,9 @@ from wasmtime import component as wit
 TICK_S = 0.01
 """How often the epoch advances while a guest runs: the grain of every deadline."""
 
+_LINGER_TICKS = 50
+"""How long it goes on without a guest: to wake it for each of many short ones costs more."""
+
 _SETTINGS = "epoch_interruption=1 threads=0 component_model_async=0"
 _EMPTY_COMPONENT = b"\0asm\x0d\0\x01\0"
 
@@ -80,6 +83,7 @@ class _Ticker:
         self._engine = engine
         self._change = threading.Condition()
         self._guests = 0
+        self._asleep = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guest-epoch", daemon=True)
         self._thread.start()
@@ -87,7 +91,8 @@ class _Ticker:
     def begin(self) -> None:
         with self._change:
             self._guests += 1
-            self._change.notify()
+            if self._asleep:
+                self._change.notify()
 
     def end(self) -> None:
         with self._change:
@@ -102,6 +107,10 @@ class _Ticker:
     def _run(self) -> None:
         while not self._stopped.is_set():
             with self._change:
+                self._asleep = True
                 self._change.wait_for(lambda: self._guests or self._stopped.is_set())
-            while self._guests and not self._stopped.wait(TICK_S):
+                self._asleep = False
+            idle_ticks = 0
+            while idle_ticks < _LINGER_TICKS and not self._stopped.wait(TICK_S):
                 self._engine.increment_epoch()
+                idle_ticks = 0 if self._guests else idle_ticks + 1

@@ -20,6 +20,7 @@ from wasmtime import _bindings as c  # the C API: the binding's public classes c
 from wasmtime import _ffi as ffi
 from wasmtime import component as wit
 
+from backends.embedded import short_calls
 from backends.embedded.host.call import Err, Ok
 from backends.embedded.scalars import (
     BoolCodec,
@@ -31,7 +32,7 @@ from backends.embedded.scalars import (
     IntCodec,
     StringCodec,
     expect,
-    put_text,
+    put_bytes,
 )
 
 _VALUE_BYTES = ctypes.sizeof(c.wasmtime_component_val_t)
@@ -57,7 +58,7 @@ def zero(target: CValue) -> None:
 
 
 def _box() -> CValue:
-    box = c.wasmtime_component_val_new(ctypes.byref(c.wasmtime_component_val_t()))
+    box = short_calls.val_new(ctypes.byref(c.wasmtime_component_val_t()))
     zero(box.contents)  # the engine copies the value, not the bytes around it
     return box
 
@@ -104,7 +105,7 @@ class ListCodec:
     def lower(self, value: object, target: CValue) -> None:
         items = expect(value, list)
         vector = target.of.list
-        c.wasmtime_component_vallist_new_uninit(ctypes.byref(vector), len(items))
+        short_calls.vallist_new_uninit(ctypes.byref(vector), len(items))
         ctypes.memset(vector.data, 0, len(items) * _VALUE_BYTES)
         target.kind = _LIST
         for index, item in enumerate(items):
@@ -124,7 +125,7 @@ class TupleCodec:
         if len(items) != len(self._elements):
             raise ValueError("wrong number of items in a tuple")
         vector = target.of.tuple
-        c.wasmtime_component_valtuple_new_uninit(ctypes.byref(vector), len(items))
+        short_calls.valtuple_new_uninit(ctypes.byref(vector), len(items))
         ctypes.memset(vector.data, 0, len(items) * _VALUE_BYTES)
         target.kind = _TUPLE
         for index, element in enumerate(self._elements):
@@ -136,6 +137,7 @@ class RecordCodec:
 
     def __init__(self, fields: tuple[tuple[str, Codec], ...]) -> None:
         self.fields = fields
+        self._raw_names = [name.encode() for name, _ in fields]
 
     def lift(self, source: CValue) -> dict[str, object]:
         data = source.of.record.data
@@ -146,14 +148,14 @@ class RecordCodec:
     def lower(self, value: object, target: CValue) -> None:
         values = expect(value, dict)
         vector = target.of.record
-        c.wasmtime_component_valrecord_new_uninit(ctypes.byref(vector), len(self.fields))
+        short_calls.valrecord_new_uninit(ctypes.byref(vector), len(self.fields))
         ctypes.memset(vector.data, 0, len(self.fields) * _ENTRY_BYTES)
         target.kind = _RECORD
         for index, (name, codec) in enumerate(self.fields):
             if name not in values:
                 raise ValueError(f"field {name} is missing")
             entry = vector.data[index]
-            put_text(name, entry.name)
+            put_bytes(self._raw_names[index], entry.name)
             codec.lower(values[name], entry.val)
 
 

@@ -3,8 +3,9 @@
 import ctypes
 from typing import Any, Protocol, TypeVar
 
-from wasmtime import _bindings as c  # the C API: the binding's public classes cannot do this
 from wasmtime import _ffi as ffi
+
+from backends.embedded import short_calls
 
 CValue = Any
 """A `wasmtime_component_val_t`, or a view of one inside another; ctypes cannot say more."""
@@ -13,7 +14,6 @@ _BOOL = ffi.WASMTIME_COMPONENT_BOOL.value
 _CHAR = ffi.WASMTIME_COMPONENT_CHAR.value
 _STRING = ffi.WASMTIME_COMPONENT_STRING.value
 _ENUM = ffi.WASMTIME_COMPONENT_ENUM.value
-_BYTE_POINTER = ctypes.POINTER(ctypes.c_ubyte)
 
 _T = TypeVar("_T")
 
@@ -37,10 +37,12 @@ def expect(value: object, kind: type[_T]) -> _T:
 
 def put_text(text: object, target: CValue) -> None:
     """Write a string into an empty byte vector. Raises TypeError or UnicodeEncodeError."""
-    raw = expect(text, str).encode()
-    c.wasm_byte_vec_new(
-        ctypes.byref(target), len(raw), ctypes.cast(ctypes.c_char_p(raw), _BYTE_POINTER)
-    )
+    put_bytes(expect(text, str).encode(), target)
+
+
+def put_bytes(raw: bytes, target: CValue) -> None:
+    """Write UTF-8 into an empty byte vector."""
+    short_calls.byte_vec_new(ctypes.addressof(target), len(raw), raw)
 
 
 def get_text(source: CValue) -> str:
