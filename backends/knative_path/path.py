@@ -115,14 +115,11 @@ class KnativePath:
 
     def stats(self) -> BackendStats:
         """What the pool holds, and what starts took."""
-        known = self._figures.quantiles()
         stats = self._client.stats()
         return replace(
             stats,
             retries=stats.retries + self._cold_start.retries,
-            cold_starts=self._figures.count,
-            cold_start_p50_s=known.p50_s if known else None,
-            cold_start_p95_s=known.p95_s if known else None,
+            cold_starts=self._figures.histogram(),
         )
 
     def facts(self) -> dict[str, object]:
