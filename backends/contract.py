@@ -257,5 +257,12 @@ class RunnerBackend(Protocol):
     async def warm(self, content_hash: str, /) -> None:
         """Make the next call of this bundle cheap, if the backend knows how. Never raises."""
 
+    def page_fetched(self, page: AssetRequest, /) -> None:
+        """An extension's page was answered, so its handler is called next: get ready for that.
+
+        Whatever it takes happens beside the traffic; this neither waits nor raises. Most
+        backends have nothing to do.
+        """
+
     async def aclose(self) -> None:
         """Release everything; safe to call twice. Calls still running fail with a BackendError."""
