@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from itertools import accumulate
 from typing import Protocol
 
 from backends.value import value
@@ -181,15 +182,41 @@ class BackendHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How many took how long, in seconds.
+
+    Attributes:
+        counts: one for each bound, those who took at most that long and longer than the one
+            before; a last one for those beyond every bound.
+    """
+
+    bounds_s: tuple[float, ...]
+    counts: tuple[int, ...]
+    total_s: float
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return sum(self.counts)
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Upper bound and count so far, as Prometheus wants them.
+
+        >>> Histogram(bounds_s=(0.5, 1.0), counts=(2, 0, 1), total_s=9.0).cumulative()
+        [('0.5', 2.0), ('1.0', 2.0), ('+Inf', 3.0)]
+        """
+        bounds = (*map(str, self.bounds_s), "+Inf")
+        return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStats:
     """What a backend holds and did since it was opened; read at every scrape."""
 
     connections_in_use: int = 0
     connections_idle: int = 0
     retries: int = 0  # requests that were sent a second time
-    cold_starts: int = 0  # calls that waited for a runner to start
-    cold_start_p50_s: float | None = None  # how long the last of them waited
-    cold_start_p95_s: float | None = None
+    cold_starts: Histogram | None = None  # what calls waited for a runner; None: never do
 
 
 class RunnerBackend(Protocol):
@@ -229,6 +256,13 @@ class RunnerBackend(Protocol):
 
     async def warm(self, content_hash: str, /) -> None:
         """Make the next call of this bundle cheap, if the backend knows how. Never raises."""
+
+    def page_fetched(self, page: AssetRequest, /) -> None:
+        """An extension's page was answered, so its handler is called next: get ready for that.
+
+        Whatever it takes happens beside the traffic; this neither waits nor raises. Most
+        backends have nothing to do.
+        """
 
     async def aclose(self) -> None:
         """Release everything; safe to call twice. Calls still running fail with a BackendError."""

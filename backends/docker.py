@@ -62,6 +62,9 @@ class DockerBackend:
     async def warm(self, content_hash: str, /) -> None:
         """Nothing: the runner protocol cannot warm a bundle without its tenant."""
 
+    def page_fetched(self, page: AssetRequest, /) -> None:
+        """Nothing: a runner that runs is warm enough."""
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

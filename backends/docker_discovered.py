@@ -132,6 +132,9 @@ class DiscoveredDockerBackend:
     async def warm(self, content_hash: str, /) -> None:
         """Nothing: the runner protocol cannot warm a bundle without its tenant."""
 
+    def page_fetched(self, page: AssetRequest, /) -> None:
+        """Nothing: a runner that runs is warm enough."""
+
     def log_lines(self, *, follow: bool, tail: int | None) -> AsyncGenerator[LogLine, None]:
         """The containers' log lines as they come; see `follow_logs`. Close the generator."""
         return follow_logs(self._watch, follow=follow, tail=tail)

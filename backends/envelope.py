@@ -227,6 +227,25 @@ def encode_result(result: ExecuteResult) -> bytes:
     )
 
 
+def encode_warmup(content_hash: str) -> bytes:
+    """Write the body of POST /warmup."""
+    return orjson.dumps({"content_hash": content_hash})
+
+
+def decode_warmup(raw: bytes) -> str | None:
+    """The bundle that a POST /warmup names; None when it names none.
+
+    >>> decode_warmup(b'{"content_hash":"latest"}') is None
+    True
+    """
+    try:
+        told = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    named = told.get("content_hash") if isinstance(told, dict) else None
+    return named if isinstance(named, str) and is_content_hash(named) else None
+
+
 def _context(
     context: Mapping[str, Any], config_version: str | None, secrets_version: str | None
 ) -> ExecuteContext:

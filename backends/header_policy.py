@@ -183,6 +183,17 @@ def asset_to_runner(request: AssetRequest) -> Pairs:
     )
 
 
+def warmup_to_runner(page: AssetRequest) -> Pairs:
+    """The fields of POST /warmup: the gateway's own alone."""
+    return _present(
+        ("content-type", "application/json"),
+        ("x-request-id", page.request_id),
+        ("x-alga-tenant", page.tenant_id),
+        ("x-alga-extension", page.extension_id),
+        ("x-runner-service-token", page.service_token),
+    )
+
+
 def asset_from_runner(headers: Pairs) -> Pairs:
     """What a browser hears of a runner's answer to a UI file.
 

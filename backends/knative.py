@@ -93,6 +93,11 @@ class KnativeBackend:
     async def warm(self, content_hash: str, /) -> None:
         """Nothing: the runner protocol cannot warm a bundle without its tenant."""
 
+    def page_fetched(self, page: AssetRequest, /) -> None:
+        """Warm the handler of this page's extension, when the settings say so."""
+        if isinstance(self._reach, KnativePath):
+            self._reach.page_fetched(page)
+
     async def aclose(self) -> None:
         await self._reach.aclose()
 
@@ -159,6 +164,7 @@ def _reach(
         door=Door(transport, host=host, token=token),
         target=address.base_path + _PROBE_PATH,
         serving=serving,
+        warm_on_page=settings.warm_on_page,
         quiet_probe=serving is not None or settings.cold_start_s is not None,
     )
 

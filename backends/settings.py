@@ -49,6 +49,7 @@ class KnativeSettings:
     host: str | None = None  # Host and SNI, when base_url is the ingress
     serving: ServingApi | None = None
     cold_start_s: float | None = None  # how long a call may wait for a runner; None: not at all
+    warm_on_page: bool = False  # fetching a page warms its handler
     tls: KnativeTls = KnativeTls()
 
 

@@ -85,6 +85,7 @@ def _knative_settings(values: Variables) -> KnativeSettings:
         host=values.runner_knative_host,
         serving=_serving_api(values),
         cold_start_s=None if cold_start_ms is None else cold_start_ms / 1000,
+        warm_on_page=values.runner_knative_warm_on_page == "true",
         tls=_knative_tls(values),
     )
 

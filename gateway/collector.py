@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 from aiohttp import web
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from backends.contract import BackendStats
+from backends.contract import BackendStats, Histogram
 from gateway.asset_cache.cache import CacheStats
 from gateway.keys import ASSET_CACHE, LINES_DROPPED, LIVE, PROBER, RECEIPTS
 
@@ -64,24 +69,19 @@ def _pool(kind: str, stats: BackendStats) -> Iterator[Metric]:
     )
     retries.add_metric([kind], stats.retries)
     yield retries
-    yield from _cold_starts(kind, stats)
+    yield from cold_starts(kind, stats.cold_starts)
 
 
-def _cold_starts(kind: str, stats: BackendStats) -> Iterator[Metric]:
-    waited = GaugeMetricFamily(
+def cold_starts(kind: str, waits: Histogram | None) -> Iterator[Metric]:
+    """What calls waited for starts; nothing of a backend whose runner never sleeps."""
+    family = HistogramMetricFamily(
         "gateway_cold_start_seconds",
-        "How long the last calls waited for a runner to start.",
-        labels=["backend", "quantile"],
+        "How long calls waited for a runner to start.",
+        labels=["backend"],
     )
-    for quantile, seconds in (("0.5", stats.cold_start_p50_s), ("0.95", stats.cold_start_p95_s)):
-        if seconds is not None:
-            waited.add_metric([kind, quantile], seconds)
-    yield waited
-    starts = CounterMetricFamily(
-        "gateway_cold_starts", "Calls that waited for a runner to start.", labels=["backend"]
-    )
-    starts.add_metric([kind], stats.cold_starts)
-    yield starts
+    if waits is not None:
+        family.add_metric([kind], waits.cumulative(), waits.total_s)
+    yield family
 
 
 def _cache(stats: CacheStats) -> Iterator[Metric]:

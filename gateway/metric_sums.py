@@ -16,7 +16,6 @@ Families = Iterable[Metric]
 _NOT_ADDED: Final[Mapping[str, Callable[[float, float], float]]] = {
     "gateway_generation": max,
     "gateway_backend_up": min,
-    "gateway_cold_start_seconds": max,
     "gateway_swaps": max,  # everybody has the same receipts
 }
 _COUNTED: Final = frozenset({"counter", "histogram"})

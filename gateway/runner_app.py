@@ -15,6 +15,7 @@ from backends.contract import Readiness
 from gateway.app import create_app
 from gateway.keys import LIVE
 from gateway.process_logs import ProcessLogs
+from gateway.routes import runner_api
 from gateway.routes.health import json_response, metrics, readyz
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.serve import Alone, run
@@ -36,6 +37,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 ROUTES = (
     *RUNNER_ROUTES,
+    Route("POST", "/warmup", runner_api.warmup, Access.SERVICE),
     Route("GET", "/healthz", healthz, Access.PUBLIC),
     Route("GET", "/readyz", readyz, Access.PUBLIC),
     Route("GET", "/metrics", metrics, Access.PUBLIC),

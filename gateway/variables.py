@@ -111,6 +111,12 @@ class KnativeVariables(Section):
         Otherwise("none: whoever meets no runner is told at once"),
         Field(description="How long a call may wait for a runner to start."),
     ] = None
+    runner_knative_warm_on_page: Annotated[
+        Literal["true", "false"],
+        Word,
+        Accepts("true or false"),
+        Field(description="Whether fetching an extension's page warms its handler."),
+    ] = "false"
     runner_knative_ca_file: Annotated[
         PemFile | None,
         Otherwise("the system's authorities"),

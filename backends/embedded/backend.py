@@ -247,6 +247,9 @@ class EmbeddedBackend:
             reason = error.error if isinstance(error, GuestFailed) else error.reason
             _log.warning("bundle_not_warmed", content_hash=content_hash, error=reason)
 
+    def page_fetched(self, page: AssetRequest, /) -> None:
+        """Nothing: installed bundles were compiled when the process started."""
+
     async def aclose(self) -> None:
         """Interrupt the guests, wait for their threads within a bound, and release the rest."""
         await self._pool.aclose(_CLOSE_TIMEOUT_S)

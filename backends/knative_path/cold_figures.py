@@ -1,13 +1,17 @@
 """How long starts took, for each extension: what Retry-After and the metrics are made of."""
 
 import math
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
+from backends.contract import Histogram
+
 _EXTENSIONS: Final = 256
 _SAMPLES: Final = 64
 _MOST_RETRY_AFTER_S: Final = 60
+_BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +24,18 @@ class Quantiles:
 
 
 class ColdFigures:
-    """The last starts of the extensions that were called last. Bounded in both.
-
-    Attributes:
-        count: starts since this was made.
-    """
+    """The last starts of the extensions that were called last, bounded in both; and a histogram."""
 
     def __init__(self) -> None:
         self._taken: OrderedDict[str, deque[float]] = OrderedDict()
         self._last: deque[float] = deque(maxlen=_SAMPLES)
-        self.count = 0
+        self._counts = [0] * (len(_BOUNDS_S) + 1)
+        self._total_s = 0.0
 
     def record(self, extension: str, took_s: float) -> None:
         """One call that woke the service and waited `took_s` for the first byte."""
-        self.count += 1
+        self._counts[bisect_left(_BOUNDS_S, took_s)] += 1
+        self._total_s += took_s
         self._last.append(took_s)
         if not extension:
             return
@@ -50,6 +52,10 @@ class ColdFigures:
         ordered = sorted(taken)
         return Quantiles(len(ordered), _at(ordered, 0.5), _at(ordered, 0.95))
 
+    def histogram(self) -> Histogram:
+        """All starts since this was made."""
+        return Histogram(bounds_s=_BOUNDS_S, counts=tuple(self._counts), total_s=self._total_s)
+
     def retry_after_s(self, extension: str) -> int:
         """When a start that has begun is probably over: the p95, in whole seconds from 1 to 60."""
         known = self.quantiles(extension) or self.quantiles()
@@ -64,7 +70,7 @@ class ColdFigures:
             key=lambda pair: -pair[1].p95_s,
         )[:10]
         return {
-            "count": self.count,
+            "count": self.histogram().count,
             "p50_s": every and every.p50_s,
             "p95_s": every and every.p95_s,
             "slowest": {

@@ -20,6 +20,7 @@ from backends.knative_path.cold_figures import ColdFigures
 from backends.knative_path.cold_start import Call, ColdStart, current_call
 from backends.knative_path.service import ServiceState
 from backends.knative_path.serving import ServingReader
+from backends.knative_path.warming import Warming
 from backends.upstream.health import probe
 from backends.upstream.runner_client import HEALTH_BUDGET_S, RunnerClient
 from backends.upstream.transport import Budget, Transport, UpstreamRequest, UpstreamResponse
@@ -55,6 +56,7 @@ class KnativePath:
         door: the way in without waiting, for probes.
         target: where a probe goes, base path included.
         serving: owned; None: the Serving API is not read.
+        warm_on_page: fetching a page warms its handler.
         quiet_probe: ask the ingress and not the runner, which an ordinary request would wake.
     """
 
@@ -67,6 +69,7 @@ class KnativePath:
         door: Transport,
         target: str,
         serving: ServingReader | None,
+        warm_on_page: bool,
         quiet_probe: bool,
     ) -> None:
         self._client = client
@@ -76,6 +79,9 @@ class KnativePath:
         self._target = target
         self._serving = serving
         self._quiet_probe = quiet_probe
+        self._warming = (
+            Warming(client.warm_up, is_cold=lambda: cold_start.cold) if warm_on_page else None
+        )
         self._breaker = Breaker()
         self._admission = Admission(per_extension=lambda: extension_bound(self._state()))
 
@@ -94,11 +100,19 @@ class KnativePath:
                 result = await self._client.execute(replace(request, timeout_s=ends - now))
                 return replace(result, queued_ms=waited * 1000)
 
-        return await self._watched(request.context.extension_id, run)
+        result = await self._watched(request.context.extension_id, run)
+        if self._warming is not None:
+            self._warming.called(request.context.content_hash)
+        return result
 
     async def fetch_asset(self, request: AssetRequest) -> AssetResponse:
         """One UI file. Files stand in no line: handlers leave connections for them."""
         return await self._watched(request.extension_id, lambda: self._client.fetch_asset(request))
+
+    def page_fetched(self, page: AssetRequest) -> None:
+        """Warm its handler beside the traffic, when that is wanted and of any use."""
+        if self._warming is not None:
+            self._warming.page_fetched(page)
 
     async def health(self) -> BackendHealth:
         """The API's word on the service, then a probe through the ingress."""
@@ -115,14 +129,11 @@ class KnativePath:
 
     def stats(self) -> BackendStats:
         """What the pool holds, and what starts took."""
-        known = self._figures.quantiles()
         stats = self._client.stats()
         return replace(
             stats,
             retries=stats.retries + self._cold_start.retries,
-            cold_starts=self._figures.count,
-            cold_start_p50_s=known.p50_s if known else None,
-            cold_start_p95_s=known.p95_s if known else None,
+            cold_starts=self._figures.histogram(),
         )
 
     def facts(self) -> dict[str, object]:
@@ -143,6 +154,8 @@ class KnativePath:
 
     async def aclose(self) -> None:
         """Stop watching and close every connection."""
+        if self._warming is not None:
+            await self._warming.aclose()
         if self._serving is not None:
             await self._serving.aclose()
         await self._client.aclose()

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 _MAX_SCALE: Final = ("autoscaling.knative.dev/max-scale", "autoscaling.knative.dev/maxScale")
 
+_MOST: Final = 2**63 - 1
+
 Object = Mapping[str, Any]
 """One object of the API, parsed: any JSON may be in there."""
 
@@ -166,12 +168,18 @@ def _text(value: object) -> str | None:
 
 
 def _whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    """A number that the API's own type, an int32 or int64 that is not negative, can hold."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
+        return value
+    return 0
 
 
 def _digits(value: object) -> int:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else 0
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return 0
 
 
 def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    """A limit; None for 0, which means none, and for what is no number of seconds."""
+    return float(value) if isinstance(value, int | float) and 0 < value <= _MOST else None

@@ -13,10 +13,10 @@ from backends.contract import (
     ExecuteResult,
     Pairs,
 )
-from backends.envelope import decode_result, encode_request
+from backends.envelope import decode_result, encode_request, encode_warmup
 from backends.envelope_members import EnvelopeError
 from backends.errors import Phase, RunnerProtocolError, RunnerRefusedSize
-from backends.header_policy import asset_to_runner, to_runner
+from backends.header_policy import asset_to_runner, to_runner, warmup_to_runner
 from backends.settings import Timeouts
 from backends.upstream.address import RunnerAddress
 from backends.upstream.assets import asset_response, asset_target
@@ -115,6 +115,23 @@ class RunnerClient:
             address=self._address,
             public_base=self._public_base,
         )
+
+    async def warm_up(self, page: AssetRequest) -> None:
+        """POST /warmup: make the handler of a page's bundle ready. Its answer changes nothing.
+
+        A runner that cannot do that says 400; it runs, which is most of what is wanted.
+        """
+        ends = time.monotonic() + page.timeout_s
+        response = await self._transport.exchange(
+            UpstreamRequest(
+                method="POST",
+                target=f"{self._address.base_path}/warmup",
+                headers=warmup_to_runner(page) + self._credentials(),
+                body=encode_warmup(page.content_hash),
+                budget=self._budget(body_by=ends),
+            )
+        )
+        await discard(response.body)
 
     async def health(self) -> BackendHealth:
         """GET /healthz, within a budget of its own. Raises no BackendError."""

@@ -31,6 +31,7 @@ from middleware.service_auth import SERVICE_TOKEN
 
 _HTML = "text/html"
 _TENANT = "tenant"
+_PAGE = "index.html"
 
 
 TenantOf = Callable[[web.Request, "Address"], str | None]
@@ -93,22 +94,23 @@ async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamRespons
     note(request, tenant=tenant, extension=address.extension)
     live = request.app[LIVE]
     with delegated(request, live) as generation:
-        response = await request.app[ASSET_CACHE].fetch(
-            AssetRequest(
-                request_id=request_id_of(request),
-                method=request.method,
-                extension_id=address.extension,
-                content_hash=address.content_hash,
-                path=address.path,
-                query=address.query_for(tenant),
-                tenant_id=tenant,
-                headers=client_to_asset(request.headers.items()),
-                timeout_s=live.settings.timeout_s,
-                service_token=request[SERVICE_TOKEN],
-            ),
-            tenant,
-            generation.backend.fetch_asset,
+        wanted = AssetRequest(
+            request_id=request_id_of(request),
+            method=request.method,
+            extension_id=address.extension,
+            content_hash=address.content_hash,
+            path=address.path,
+            query=address.query_for(tenant),
+            tenant_id=tenant,
+            headers=client_to_asset(request.headers.items()),
+            timeout_s=live.settings.timeout_s,
+            service_token=request[SERVICE_TOKEN],
         )
+        response = await request.app[ASSET_CACHE].fetch(
+            wanted, tenant, generation.backend.fetch_asset
+        )
+        if address.path == _PAGE:
+            generation.backend.page_fetched(wanted)
         request[CACHE_RULE] = _cache_rule(response)
         return await _send(request, response)
 

@@ -9,7 +9,7 @@ import hmac
 from aiohttp import web
 
 from backends.contract import ExecuteRequest, ExecuteResult
-from backends.envelope import decode_request, encode_result
+from backends.envelope import decode_request, decode_warmup, encode_result
 from backends.envelope_members import EnvelopeError
 from gateway.answer import Answer
 from gateway.keys import LIVE
@@ -44,6 +44,20 @@ async def execute_envelope(request: web.Request) -> Answer:
     if result.error is not None:
         note(request, reason=result.error)
     return _envelope(result)
+
+
+async def warmup(request: web.Request) -> Answer:
+    """`POST /warmup`: compile a bundle ahead of its handler's first call; 204, also when it cannot.
+
+    A runner's route; what a bundle lacks is told to the call that needs it.
+    """
+    require_service(request)
+    content_hash = decode_warmup(await read_body(request) or b"")
+    if content_hash is None:
+        raise InvalidRequest("invalid_content_hash", field="content_hash")
+    with delegated(request, request.app[LIVE]) as generation:
+        await generation.backend.warm(content_hash)
+    return Answer(204, (), None)
 
 
 def require_service(request: web.Request) -> None:

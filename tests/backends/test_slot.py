@@ -52,6 +52,8 @@ class NamedBackend:
 
     async def warm(self, content_hash: str, /) -> None: ...
 
+    def page_fetched(self, page: AssetRequest, /) -> None: ...
+
     async def aclose(self) -> None:
         self.closed += 1
 

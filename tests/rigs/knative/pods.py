@@ -1,9 +1,10 @@
 """What a pod is made of besides its queue-proxy: a runner, in this process or in its own."""
 
 import asyncio
+import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
@@ -26,11 +27,21 @@ def fake_pod(runner: FakeRunner) -> OpenRunner:
     return opened
 
 
-@asynccontextmanager
-async def real_runner() -> AsyncIterator[str]:
+def real_runner() -> AbstractAsyncContextManager[str]:
     """`python -m gateway runner` in a process of its own, with the settings of this one."""
+    return _process({})
+
+
+def real_runner_with(**environ: str) -> OpenRunner:
+    """Pods that run the real runner with these variables beside those of this process."""
+    return lambda: _process(environ)
+
+
+@asynccontextmanager
+async def _process(environ: Mapping[str, str]) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "runner", "--host", "127.0.0.1", "--port", "0"),
+        env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

@@ -41,6 +41,8 @@ class QueueProxy:
     Attributes:
         received: requests that came in, probes left out.
         passed: those that were passed on to the runner.
+        tokens: what Authorization must be one of, as where an audience is asked for; None: any.
+        refused: requests without one of them.
         draining: a SIGTERM came; probes fail, calls are answered as before.
     """
 
@@ -49,6 +51,8 @@ class QueueProxy:
         self.limits = limits
         self.received = self.passed = 0
         self.draining = False
+        self.tokens: set[str] | None = None
+        self.refused = 0
         self.waiting: asyncio.Queue[None] = asyncio.Queue()
         self._running = self._in_line = 0
         self._last = time.monotonic()
@@ -88,6 +92,9 @@ class QueueProxy:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if (probe := self._probe(request)) is not None:
             return probe
+        if self.tokens is not None and request.headers.get("authorization") not in self.tokens:
+            self.refused += 1
+            return text(401, "unauthorized")
         self.received += 1
         self._last = time.monotonic()
         bound = self.limits.container_concurrency
