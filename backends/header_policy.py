@@ -133,9 +133,9 @@ def _allowed(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pai
     named: frozenset[str] = frozenset()
     for raw_name, value in headers:
         name = raw_name.lower()
-        if name == "connection":
-            named |= _named_by(value)
         if name not in allowed:
+            if name == "connection":
+                named |= _named_by(value)
             continue
         plain = value.isascii() and value.isprintable()  # almost always, and cheaper to tell
         if not plain and not _FIELD_VALUE.fullmatch(value):

@@ -9,7 +9,7 @@ in another way is spared its 8 MiB.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from middleware.jwt_tokens import SigningKey
@@ -30,9 +30,17 @@ class NoUsableKey(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KnownKeys:
-    """A set of keys that does not change."""
+    """A set of keys that does not change.
+
+    It crosses to a worker's process as what it was read from: keys themselves cannot.
+    """
 
     keys: tuple[SigningKey, ...]
+    content: bytes = field(repr=False)
+    shared_secrets: bool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read_again, (self.content, self.shared_secrets)
 
     @property
     def version(self) -> object:
@@ -59,7 +67,7 @@ def read_keys(content: bytes, *, shared_secrets: bool) -> KnownKeys:
     """
     text = content.lstrip()
     if text.startswith(b"-----"):
-        return KnownKeys((_from_pem(text),))
+        return KnownKeys((_from_pem(text),), content, shared_secrets)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -70,7 +78,11 @@ def read_keys(content: bytes, *, shared_secrets: bool) -> KnownKeys:
     keys = tuple(_usable(members, shared_secrets=shared_secrets))
     if not keys:
         raise NoUsableKey("it holds no key that can check a signature")
-    return KnownKeys(keys)
+    return KnownKeys(keys, content, shared_secrets)
+
+
+def _read_again(content: bytes, shared_secrets: bool) -> KnownKeys:
+    return read_keys(content, shared_secrets=shared_secrets)
 
 
 def _usable(members: Iterable[object], *, shared_secrets: bool) -> Iterable[SigningKey]:

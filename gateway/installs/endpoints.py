@@ -1,6 +1,7 @@
 """Which declared endpoint a request means. Pure."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from backends.manifest import Endpoint
 
@@ -25,7 +26,7 @@ def match(endpoints: Iterable[Endpoint], method: str, path: str) -> Endpoint | N
     wanted = _answered_by(method.upper())
     segments = _segments(path)
     for endpoint in endpoints:
-        if endpoint.method in wanted and _covers(_segments(endpoint.path), segments):
+        if endpoint.method in wanted and _covers(_declared(endpoint.path), segments):
             return endpoint
     return None
 
@@ -37,7 +38,7 @@ def methods_for(endpoints: Iterable[Endpoint], path: str) -> frozenset[str]:
     """
     segments = _segments(path)
     methods = {
-        endpoint.method for endpoint in endpoints if _covers(_segments(endpoint.path), segments)
+        endpoint.method for endpoint in endpoints if _covers(_declared(endpoint.path), segments)
     }
     return frozenset(methods | {"HEAD"} if "GET" in methods else methods)
 
@@ -51,8 +52,16 @@ def _segments(path: str) -> tuple[str, ...]:
     return tuple(bare.split("/")) if bare else ()
 
 
+@lru_cache(maxsize=1024)  # of what clients ask for nothing is kept
+def _declared(path: str) -> tuple[str, ...]:
+    return _segments(path)
+
+
 def _covers(template: tuple[str, ...], segments: tuple[str, ...]) -> bool:
-    return len(template) == len(segments) and all(
+    if len(template) != len(segments):
+        return False
+    # Most have no placeholder: one comparison tells. A literal ":name" would be a segment, too.
+    return template == segments or all(
         bool(segment) if part.startswith(":") else part == segment
         for part, segment in zip(template, segments, strict=True)
     )

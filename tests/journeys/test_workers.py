@@ -1,6 +1,7 @@
 """Several workers on one port: they serve, switch, die and are replaced as one gateway."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
 from gateway.certificates import make_certificates
+from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import FakeRunner, HttpAnswer
 from tests.journeys.load import HELLO, load_on
 from tests.journeys.process import GatewayProcess, gateway_process
@@ -450,3 +452,31 @@ async def test_a_hand_over_of_all_workers_under_load_refuses_nobody(
         os.kill(successor, signal.SIGTERM)
     assert not load.failures
     assert set(load.answers) == {200}
+
+
+async def test_every_worker_knows_the_keys_of_a_file(tmp_path: Path, bundle_dir: Path) -> None:
+    async with FakeRunner() as runner, IdentityProvider() as provider:
+        keys = tmp_path / "keys.json"
+        keys.write_text(json.dumps(provider.document))
+        jwt = {
+            "GATEWAY_AUTH": "jwt",
+            "GATEWAY_JWT_ISSUER": ISSUER,
+            "GATEWAY_JWT_AUDIENCE": AUDIENCE,
+            "GATEWAY_JWT_KEY_FILE": str(keys),
+        }
+        async with (
+            two_workers(tmp_path, bundle_dir, runner, **jwt) as gateway,
+            no_keep_alive() as client,
+        ):
+            seen: set[int] = set()
+            async with asyncio.timeout(30):
+                while seen != {0, 1}:
+                    request_id = os.urandom(8).hex()
+                    headers = {
+                        "authorization": f"Bearer {provider.token(tenant_id='dev')}",
+                        "x-request-id": request_id,
+                    }
+                    async with client.get(gateway.url + HELLO, headers=headers) as answer:
+                        assert answer.status == 200
+                    line = await gateway.event("request_answered", request_id=request_id)
+                    seen.add(line["worker"])

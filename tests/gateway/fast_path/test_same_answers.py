@@ -3,10 +3,12 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from gateway.keys import FAST_PATH
+from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import Envelope, FakeRunner, HttpAnswer, UiFile
 from tests.gateway.fast_path.wire import request, wire_to
 from tests.gateway.harness import HASH, INSTALL, Gateway, in_front_of, running
@@ -28,6 +30,16 @@ ENVELOPE = json.dumps(
 ROUTING = ("x-alga-tenant: dev", f"x-alga-extension: {INSTALL.registry_id}")
 TOKEN = "x-runner-service-token: a-service-token-for-tests"
 ORIGIN = "Origin: https://app.example"
+
+PROVIDER = IdentityProvider()
+BEARERS = {
+    name: (f"Authorization: Bearer {PROVIDER.token(exp=4_000_000_000, **changed)}",)
+    for name, changed in {
+        "good": {"tenant_id": "dev"},
+        "other tenant": {"tenant_id": "other"},
+        "for others": {"tenant_id": "dev", "aud": "others"},
+    }.items()
+}
 
 ASKED = {
     "file": request(f"GET {SCRIPT}"),
@@ -73,6 +85,18 @@ ASKED = {
     "envelope without routing": request("POST /v1/execute", TOKEN, body=ENVELOPE),
     "broken envelope": request("POST /v1/execute", *ROUTING, TOKEN, body=b"{"),
     "no envelope": request("POST /v1/execute", *ROUTING, TOKEN),
+    "call with a token": request("GET /api/ext/acme.crm/hello", *BEARERS["good"]),
+    "call with the token of another tenant": request(
+        "GET /api/ext/acme.crm/hello", *BEARERS["other tenant"]
+    ),
+    "call with a token for others": request("GET /api/ext/acme.crm/hello", *BEARERS["for others"]),
+    "call with no token at all": request("GET /api/ext/acme.crm/hello", "Authorization: Bearer x"),
+    "two tokens": request("GET /api/ext/acme.crm/hello", *BEARERS["good"], *BEARERS["good"]),
+    "file with a token": request(f"GET {SCRIPT}", *BEARERS["good"]),
+    "file with a token for others": request(f"GET {SCRIPT}", *BEARERS["for others"]),
+    "envelope with a token": request(
+        "POST /v1/execute", *ROUTING, TOKEN, *BEARERS["good"], body=ENVELOPE
+    ),
     "wrong route": request("GET /v1/execute"),
     "elsewhere": request("GET /nowhere"),
     "health": request("GET /healthz"),
@@ -88,6 +112,12 @@ SETTINGS = {
         "EXT_UI_SANDBOX": "true",
         "EXT_UI_FRAME_ANCESTORS": "'self'",
     },
+    "jwt": {
+        "GATEWAY_ASSET_CACHE_MB": "8",
+        "GATEWAY_AUTH": "jwt",
+        "GATEWAY_JWT_ISSUER": ISSUER,
+        "GATEWAY_JWT_AUDIENCE": AUDIENCE,
+    },
 }
 
 
@@ -102,11 +132,15 @@ def guest(runner: FakeRunner) -> None:
 
 @pytest.fixture(params=SETTINGS)
 async def both(
-    request: pytest.FixtureRequest, runner: FakeRunner
+    request: pytest.FixtureRequest, runner: FakeRunner, tmp_path: Path
 ) -> AsyncIterator[tuple[Gateway, Gateway]]:
     """A gateway with the fast path and one without it, in front of the same runner."""
     guest(runner)
     environ = in_front_of(runner, GATEWAY_MAX_BODY_BYTES="1000", **SETTINGS[request.param])
+    if request.param == "jwt":
+        keys = tmp_path / "keys.json"
+        keys.write_text(json.dumps(PROVIDER.document))
+        environ["GATEWAY_JWT_KEY_FILE"] = str(keys)
     async with AsyncExitStack() as stack:
         fast, slow = [await stack.enter_async_context(running(environ)) for _ in range(2)]
         del slow.app._state[FAST_PATH]
