@@ -3,7 +3,6 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -12,9 +11,8 @@ from benchmarks.machine import describe
 from benchmarks.measure import Plan, measure
 from benchmarks.report import as_json, as_markdown, write_between_markers
 from benchmarks.servers import Ended, NotStarted
-from benchmarks.tools import Tools
+from benchmarks.tools import CACHE, Tools
 
-_CACHE: Final = Path("~/.cache/extension-gateway-bench").expanduser()
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -26,7 +24,7 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> frozenset[str]:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--install", is_flag=True, help="First get the peers that are missing.")
 @click.option(
-    "--tools", type=_FOLDER, default=_CACHE, show_default="in your cache", help="Where they are."
+    "--tools", type=_FOLDER, default=CACHE, show_default="in your cache", help="Where they are."
 )
 @click.option("--only", callback=_names, default="", help="This work only: W1h,W3.")
 @click.option("--peers", callback=_names, default="", help="These peers only: nginx,envoy.")

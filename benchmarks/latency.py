@@ -1,0 +1,239 @@
+"""`python -m benchmarks.latency`: how long requests wait at half of saturation, and in a swap.
+
+The load is open: requests are due at fixed times, whether or not earlier ones were answered, and
+each is timed from when it was due. A server that stops for a while cannot hide it by being asked
+less. Gateway on one core, load and two runners on another; figures are of this machine.
+"""
+
+import asyncio
+import math
+import os
+import secrets
+import signal
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, cast
+
+import click
+import uvloop
+
+from benchmarks.check import check, open_page
+from benchmarks.gateway import BUNDLES, PASSING, gateway_launch
+from benchmarks.load import burst, write_script
+from benchmarks.runner import runner_launch
+from benchmarks.servers import Launch, Server, free_port, started
+from benchmarks.site import Site, build_site
+from benchmarks.tools import CACHE, Tools
+from benchmarks.workloads import Exchange, all_work
+
+CONNECTIONS: Final = 32
+SWAPS: Final = 5
+_SERVER_CPU: Final = 0
+_LOAD_CPU: Final = 1
+_BETWEEN_SWAPS_S: Final = 1.0
+_DEADLINE_S: Final = 60.0
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class Asker(asyncio.Protocol):
+    """One keep-alive connection that asks one question at a time, the oldest due one first."""
+
+    def __init__(self, raw: bytes, answer_bytes: int, due: deque[float]) -> None:
+        self._raw = raw
+        self._answer_bytes = answer_bytes
+        self._due = due
+        self._asked_for: float | None = None  # when the request that is out was due
+        self._came = 0
+        self._head_bytes = 0
+        self.took: list[float] = []
+        self.wrong = 0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has no common parent
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.wrong += self._asked_for is not None
+        self._asked_for, self._transport = None, None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._asked_for is not None
+
+    @property
+    def is_free(self) -> bool:
+        return self._asked_for is None and self._transport is not None
+
+    def ask(self) -> None:
+        """Send the request that has been due for longest."""
+        assert self._transport is not None
+        self._asked_for = self._due.popleft()
+        self._came = self._head_bytes = 0
+        self._transport.write(self._raw)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._came and not data.startswith(b"HTTP/1.1 200"):
+            self.wrong += 1
+        self._came += len(data)
+        if not self._head_bytes and _HEAD_END in data:
+            self._head_bytes = data.index(_HEAD_END) + len(_HEAD_END)
+        if self._came < self._head_bytes + self._answer_bytes or self._asked_for is None:
+            return
+        self.took.append(time.perf_counter() - self._asked_for)
+        self._asked_for = None
+        if self._due:
+            self.ask()
+
+
+async def open_load(
+    port: int, raw: bytes, answer_bytes: int, *, rate: float, seconds: float
+) -> tuple[list[float], int]:
+    """Ask `rate` times a second.
+
+    Returns:
+        Seconds that each answer took, sorted, and how many answers were wrong or missing.
+    """
+    loop = asyncio.get_running_loop()
+    due: deque[float] = deque()
+    askers = []
+    for _ in range(CONNECTIONS):
+        _, asker = await loop.create_connection(
+            lambda: Asker(raw, answer_bytes, due), "127.0.0.1", port
+        )
+        askers.append(asker)
+    began, planned, total = time.perf_counter(), 0, int(rate * seconds)
+    async with asyncio.timeout(seconds + _DEADLINE_S):
+        while planned < total:
+            now = time.perf_counter()
+            while planned < total and began + planned / rate <= now:
+                due.append(began + planned / rate)
+                planned += 1
+            for asker in askers:
+                if due and asker.is_free:
+                    asker.ask()
+            await asyncio.sleep(0.0005)
+        while any(asker.is_busy for asker in askers):  # noqa: ASYNC110 - at the end only
+            await asyncio.sleep(0.01)
+    took = sorted(each for asker in askers for each in asker.took)
+    return took, sum(asker.wrong for asker in askers) + total - len(took)
+
+
+def share(took: Sequence[float], part: float) -> float:
+    """What this part of all answers did not exceed, in ms.
+
+    >>> share([0.001, 0.002, 0.003, 0.004], 0.5)
+    2.0
+    """
+    return round(took[max(0, math.ceil(len(took) * part) - 1)] * 1000, 3)
+
+
+def _raw(exchange: Exchange) -> bytes:
+    lines = [f"{exchange.method} {exchange.target} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in exchange.headers]
+    if exchange.body:
+        lines.append(f"Content-Length: {len(exchange.body)}")
+    return "\r\n".join(lines).encode() + _HEAD_END + exchange.body
+
+
+def _runners(tools: Tools, site: Site, folder: Path, stack: ExitStack) -> list[int]:
+    ports = []
+    for name in ("first", "second"):
+        port = free_port()
+        launch = runner_launch(tools, site, folder=folder / name, port=port)
+        stack.enter_context(started(name, launch, port=port, cpu=_LOAD_CPU, folder=folder / name))
+        ports.append(port)
+    return ports
+
+
+def _point_to(folder: Path, port: int) -> None:
+    (folder / ".env").write_text(f"RUNNER_BASE_URL=http://127.0.0.1:{port}\n")
+
+
+def _gateway(folder: Path, runner: int, key: str, stack: ExitStack) -> Server:
+    port = free_port()
+    launch = gateway_launch(PASSING, folder=folder, port=port, runner_url="", key=key)
+    environ = {name: value for name, value in launch.environ.items() if name != "RUNNER_BASE_URL"}
+    folder.mkdir()
+    _point_to(folder, runner)
+    return stack.enter_context(
+        started(
+            "gateway", Launch(launch.command, environ), port=port, cpu=_SERVER_CPU, folder=folder
+        )
+    )
+
+
+async def _swapping(server: Server, folder: Path, runners: Sequence[int]) -> None:
+    for number in range(SWAPS):
+        await asyncio.sleep(_BETWEEN_SWAPS_S)
+        _point_to(folder, runners[(number + 1) % 2])
+        os.kill(server.pid, signal.SIGHUP)
+    await asyncio.sleep(_BETWEEN_SWAPS_S)
+
+
+async def _measure(
+    server: Server,
+    folder: Path,
+    runners: Sequence[int],
+    exchanges: Mapping[str, Exchange],
+    saturated: float,
+) -> None:
+    seconds = _BETWEEN_SWAPS_S * (SWAPS + 1)
+
+    async def take(says: str, port: int, exchange: Exchange, rate: float) -> None:
+        took, wrong = await open_load(
+            port, _raw(exchange), len(exchange.answer), rate=rate, seconds=seconds
+        )
+        p50, p99 = share(took, 0.5), share(took, 0.99)
+        click.echo(
+            f"  {says:42} p50 {p50:6.2f} ms, p99 {p99:6.2f} ms ({p99 / p50:4.1f} x),"
+            f" slowest {share(took, 1):6.2f} ms, {len(took)} answers, {wrong} wrong"
+        )
+
+    half, most = saturated * 0.5, saturated * 0.9
+    await take("half of it, straight to the runner", runners[0], exchanges["proxy"], half)
+    await take("half of it", server.port, exchanges["gateway"], half)
+    for says, rate in ((f"half of it, {SWAPS} swaps", half), (f"nine tenths, {SWAPS} swaps", most)):
+        await asyncio.gather(
+            take(says, server.port, exchanges["gateway"], rate), _swapping(server, folder, runners)
+        )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", default="W1h,EXT", show_default=True, help="Which work to ask for.")
+@click.option("--seconds", type=click.IntRange(1, 60), default=3, show_default=True)
+def main(*, only: str, seconds: int) -> None:
+    """Answer times under an open load, with and without swaps (Linux, two cores)."""
+    tools = Tools(CACHE)
+    key = secrets.token_urlsafe(24)
+    with TemporaryDirectory(prefix="gateway-latency-") as name, ExitStack() as stack:
+        folder = Path(name)
+        site = build_site(folder / BUNDLES)
+        runners = _runners(tools, site, folder, stack)
+        server = _gateway(folder / "gateway", runners[0], key, stack)
+        open_page(server, site, key)
+        os.sched_setaffinity(0, {_LOAD_CPU})
+        for work in all_work(site, key):
+            if work.name not in only.split(","):
+                continue
+            exchange = work.exchanges["gateway"]
+            check(server, exchange)
+            script = folder / f"{work.name}.lua"
+            write_script(exchange, script)
+            wrk = tools.require("wrk")
+            counted = burst(
+                wrk, server.url, exchange, script=script, connections=CONNECTIONS,
+                cpu=_LOAD_CPU, seconds=seconds, environ=tools.environ_of(wrk),
+            )  # fmt: skip
+            saturated = counted.requests / counted.seconds
+            click.echo(f"{work.name}: {work.says}; saturated at {saturated:.0f} requests a second")
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_measure(server, folder / "gateway", runners, work.exchanges, saturated))
+            server.require_alive()
+
+
+if __name__ == "__main__":
+    main()
