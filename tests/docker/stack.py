@@ -115,6 +115,10 @@ class Stack:
             "scripts/dev", "up", cwd=self.folder, environ=self.environ, timeout_s=_UP_S
         )
 
+    def up_app(self) -> None:
+        """The same with the example app."""
+        run("scripts/dev", "up", "--app", cwd=self.folder, environ=self.environ, timeout_s=_UP_S)
+
     def down(self) -> None:
         run("scripts/dev", "down", cwd=self.folder, environ=self.environ, timeout_s=_COMMAND_S)
 
@@ -149,6 +153,10 @@ class Stack:
 
     def operator(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.env_file()['GATEWAY_ADMIN_TOKEN']}"}
+
+    def host_environ(self) -> dict[str, str]:
+        """For the program on the host, in the copy's folder, as its user runs it there."""
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
     async def dev(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`scripts/dev ...`, whatever its exit code."""

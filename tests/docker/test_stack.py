@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import stat
 import sys
@@ -41,7 +40,7 @@ async def installed(stack: Stack, folder: Path) -> str:
     installing = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", "bundle", "install", str(folder), "--tenant", "*",
         cwd=stack.folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        env=stack.host_environ(),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

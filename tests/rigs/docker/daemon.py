@@ -86,9 +86,9 @@ class Daemon:
         with suppress(EngineUnavailable):  # it may be gone already
             self._remove_everything()
         self.stop()
-        subprocess.run(
-            ["umount", self._home / "exec" / "netns" / "default"], capture_output=True, check=False
-        )
+        # What it mounts over itself: the second while it was to let its containers live on.
+        for mounted in ("exec/netns/default", "data"):
+            subprocess.run(["umount", self._home / mounted], capture_output=True, check=False)
 
     @property
     def _log(self) -> Path:
