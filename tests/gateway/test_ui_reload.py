@@ -6,21 +6,28 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from backends.bundles import pack
 from backends.contract import AssetResponse
+from gateway.installs.directory import install_bundle
 from gateway.keys import RELOADER, STATE
 from gateway.ui_reload import MAX_WATCHERS, with_script
 from tests.fakes.runner import FakeRunner, UiFile
 from tests.gateway.harness import HASH, INSTALL, Gateway, KnownInstalls, in_front_of, running
+from tests.journeys.process import gateway_process
 
+pytestmark = pytest.mark.timeout(30)  # a stream that should have ended never does
+
+HELLO = Path(__file__).parents[2] / "examples" / "hello"
 NEXT = "sha256:" + "cd" * 32
 BUNDLE = f"/runner/ext-ui/registry-1/{HASH}"
 CHANGES = f"/runner/ext-ui-reload/registry-1/{HASH}/changes"
@@ -130,6 +137,31 @@ async def test_a_compressed_page_is_as_it_was(runner: FakeRunner, installs: Know
     runner.files["index.html"] = packed
     async with switched_on(runner, installs) as gateway:
         assert (await got(gateway, f"{BUNDLE}/index.html"))[0] == packed.body
+
+
+async def test_behind_a_runner_that_has_it_on_too_a_page_carries_one_script(
+    tmp_path: Path,
+) -> None:
+    bundles = tmp_path / "bundles"
+    pack(HELLO, tmp_path / "hello.tar.zst")
+    install = install_bundle(bundles, tmp_path / "hello.tar.zst", tenant="dev")
+    on = {"EXT_UI_RELOAD": "true", "RUNNER_BUNDLE_DIR": str(bundles)}
+    folder = tmp_path / "runner"
+    folder.mkdir()
+    async with (
+        gateway_process(folder, "runner", "--port", "0", environ=on, env_file={}) as remote,
+        gateway_process(
+            tmp_path,
+            environ={"RUNNER_BACKEND": "docker", "RUNNER_DOCKER_HOST": remote.url, **on},
+            env_file={},
+        ) as gateway,
+        ClientSession() as client,
+    ):
+        page = f"/ext-ui/{install.registry_id}/{install.content_hash}/index.html"
+        async with client.get(gateway.url + page) as answer:
+            assert len(OURS.findall(await answer.read())) == 1
+        async with client.get(remote.url + page) as answer:
+            assert not OURS.search(await answer.read())
 
 
 async def test_an_open_page_is_told_of_the_next_install_once(
