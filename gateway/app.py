@@ -33,6 +33,7 @@ from gateway.keys import (
     SHORT_WAY,
     STATE,
     UI_TENANTS,
+    UI_WATCHERS,
 )
 from gateway.live import Live, LiveRef
 from gateway.probe import Prober
@@ -43,6 +44,7 @@ from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
 from gateway.state import State
 from gateway.swap import Openers, Swapper
+from gateway.ui_reload import UiWatchers
 from gateway.ui_tenants import UiTenants
 from gateway.warming import warm
 from middleware.access_log import Sink, through_structlog
@@ -87,6 +89,7 @@ def create_app(
     app[UI_TENANTS] = UiTenants(
         _signing_key(settings), on_remembered=partial(fleet.tell, UI_TENANT)
     )
+    app[UI_WATCHERS] = UiWatchers()
     cache = app[ASSET_CACHE] = AssetCache(
         max_bytes=settings.asset_cache_bytes, folder=settings.asset_cache_dir
     )

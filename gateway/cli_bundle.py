@@ -119,10 +119,15 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
 @click.option("--json", is_flag=True, help="Report as JSON, one document a line.")
 @click.pass_obj
 def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) -> None:
-    """Install a folder, and again whenever its files change, until Ctrl-C."""
+    """Install a folder, and again whenever its files change, until Ctrl-C.
+
+    With EXT_UI_RELOAD=true the gateway tells open pages, and they go to the new bundle.
+    """
     from gateway.bundle_dev import NotInstalled, installs_of
 
     settings = loaded_settings(environ)
+    if not settings.ui_reload:
+        click.echo("note: open pages reload by themselves with EXT_UI_RELOAD=true", err=True)
     states = installs_of(
         directory,
         settings.embedded.bundle_dir,

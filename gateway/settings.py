@@ -98,6 +98,7 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"]
     allowed_origins: frozenset[str]
     ui_sandbox: bool
+    ui_reload: bool
     ui_frame_ancestors: str | None
     installs: DirectoryInstallsSettings | RegistryInstallsSettings
     probe_interval_s: float
@@ -235,6 +236,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         log_level=values.gateway_log_level,
         allowed_origins=frozenset(values.ext_gateway_allowed_origins),
         ui_sandbox=values.ext_ui_sandbox == "true",
+        ui_reload=values.ext_ui_reload == "true",
         ui_frame_ancestors=values.ext_ui_frame_ancestors,
         installs=installs,
         probe_interval_s=values.gateway_probe_interval_ms / 1000,

@@ -319,6 +319,12 @@ class GatewayVariables(Section):
         Accepts("true or false"),
         Field(description="Whether UI pages lose the origin they share with the app."),
     ] = "false"
+    ext_ui_reload: Annotated[
+        Literal["true", "false"],
+        Word,
+        Accepts("true or false"),
+        Field(description="Whether open UI pages reload when their extension is installed anew."),
+    ] = "false"
     ext_gateway_allowed_origins: Annotated[
         Origins, Otherwise("none"), Field(description="Sites whose scripts may read answers.")
     ] = ()

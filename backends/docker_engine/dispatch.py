@@ -5,12 +5,14 @@ held, so that a developer who saves a file sees a slow answer instead of a refus
 their number and their time are bounded.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
 
+from backends.contract import Readiness
 from backends.docker_engine.replicas import Replica, Replicas
 from backends.docker_engine.watch import ContainerWatch, Snapshot
 from backends.errors import BackendError, Phase, RunnerProtocolError, RunnerUnreachable
@@ -96,7 +98,11 @@ class Dispatch:
         if replica is not None and replica.doubtful:
             # A proxy of the engine's takes connections for a container that is dead already.
             await self._watch.refresh()
-            replica.doubtful = False
+            if self._watch.snapshot.fault and not await _answers(replica, ends - time.monotonic()):
+                if replica in self._replicas.ready:
+                    raise _nobody()  # nothing was sent: better than another call that breaks off
+            else:
+                replica.doubtful = False
             replica = self._replicas.pick()
         return replica or await self._hold(ends)
 
@@ -156,6 +162,15 @@ def _may_go_elsewhere(failure: BackendError, replica: Replica, repeatable: bool)
     if isinstance(failure, ConnectionLost):
         return repeatable or not failure.sent
     return repeatable and replica.gone and failure.reason == "backend_closed"
+
+
+async def _answers(replica: Replica, within_s: float) -> bool:
+    """What an engine that is away cannot say, asked of the runner itself; harmless to it."""
+    try:
+        async with asyncio.timeout(within_s):
+            return (await replica.client.health()).readiness is Readiness.READY
+    except TimeoutError:
+        return False
 
 
 def _nobody() -> RunnerUnreachable:

@@ -3,6 +3,9 @@
 const gateway = process.env.GATEWAY_URL ?? "http://127.0.0.1:8787";
 
 export default {
+  // `next dev` takes itself to be at localhost, and pages at another name load again and again.
+  allowedDevOrigins: ["127.0.0.1"],
+
   rewrites: async () => ({
     // beforeFiles: no page of the app can take these paths away from the gateway.
     beforeFiles: ["/api/ext/:path*", "/runner/:path*"].map((source) => ({

@@ -18,6 +18,7 @@ from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
+from gateway.ui_reload import asking_for_all, may_be_page, with_script
 from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
@@ -40,12 +41,12 @@ TenantOf = Callable[[web.Request, "Address"], str | None]
 
 async def asset(request: web.Request) -> web.StreamResponse:
     """What a browser asks of the gateway."""
-    return await _serve(request, _tenant)
+    return await _serve(request, tenant_of_page, reload=request.app[LIVE].settings.ui_reload)
 
 
 async def runner_asset(request: web.Request) -> web.StreamResponse:
     """What a gateway asks of a runner: it has decided for which tenant."""
-    return await _serve(request, _told_tenant)
+    return await _serve(request, _told_tenant, reload=False)
 
 
 def early_asset(request: FastRequest) -> Answer | None:
@@ -62,7 +63,7 @@ def early_asset(request: FastRequest) -> Answer | None:
     address = address_of(request.raw_path)
     if address.signed:
         return None  # a page, whose answer carries a cookie
-    tenant = _tenant(request, address)
+    tenant = tenant_of_page(request, address)
     hit = cache.hit(
         address.extension,
         address.content_hash,
@@ -86,31 +87,34 @@ def early_asset(request: FastRequest) -> Answer | None:
     return Answer(hit.status, hit.headers, hit.body, stands=stands)
 
 
-async def _serve(request: web.Request, tenant_of: TenantOf) -> web.StreamResponse:
-    """Find out for which tenant, delegate, stream."""
+async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> web.StreamResponse:
+    """Find out for which tenant, delegate, stream; `reload`: pages get the script for that."""
     request[EXTENSION_FILE] = True
     address = address_of(request.raw_path)
     tenant = tenant_of(request, address)
     note(request, tenant=tenant, extension=address.extension)
     live = request.app[LIVE]
+    asked = AssetRequest(
+        request_id=request_id_of(request),
+        method=request.method,
+        extension_id=address.extension,
+        content_hash=address.content_hash,
+        path=address.path,
+        query=address.query_for(tenant),
+        tenant_id=tenant,
+        headers=client_to_asset(request.headers.items()),
+        timeout_s=live.settings.timeout_s,
+        service_token=request[SERVICE_TOKEN],
+    )
+    reload = reload and may_be_page(address.path)
     with delegated(request, live) as generation:
-        wanted = AssetRequest(
-            request_id=request_id_of(request),
-            method=request.method,
-            extension_id=address.extension,
-            content_hash=address.content_hash,
-            path=address.path,
-            query=address.query_for(tenant),
-            tenant_id=tenant,
-            headers=client_to_asset(request.headers.items()),
-            timeout_s=live.settings.timeout_s,
-            service_token=request[SERVICE_TOKEN],
-        )
         response = await request.app[ASSET_CACHE].fetch(
-            wanted, tenant, generation.backend.fetch_asset
+            asking_for_all(asked) if reload else asked, tenant, generation.backend.fetch_asset
         )
-        if address.path == _PAGE:
-            generation.backend.page_fetched(wanted)
+        if reload:
+            response = await with_script(response, address.path, head=request.method == "HEAD")
+        if address.path == _PAGE and request.method == "GET":
+            generation.backend.page_fetched(asked)
         request[CACHE_RULE] = _cache_rule(response)
         return await _send(request, response)
 
@@ -134,14 +138,17 @@ class Address(NamedTuple):
 
 
 @lru_cache(maxsize=1024)  # a page asks for the same few files again and again
-def address_of(target: str) -> Address:
+def address_of(target: str, folder: str = "ext-ui") -> Address:
     """Take a raw target apart.
+
+    Args:
+        folder: what the extension's name comes after.
 
     Raises:
         InvalidPath, InvalidContentHash, InvalidRequest: what is wrong with it.
     """
     raw_path, raw_query = split_raw(target)
-    _, _, rest = raw_path.partition("/ext-ui/")
+    _, _, rest = raw_path.partition(f"/{folder}/")
     raw_extension, _, rest = rest.partition("/")
     raw_hash, _, path = rest.partition("/")
     extension, content_hash = decoded(raw_extension), decoded(raw_hash).lower()
@@ -154,7 +161,7 @@ def address_of(target: str) -> Address:
     return Address(extension, content_hash, path, query.get(_TENANT), query.get(PARAMETER), kept)
 
 
-def _tenant(request: web.Request, address: Address) -> str | None:
+def tenant_of_page(request: web.Request, address: Address) -> str | None:
     """Whose bundle this is, from whoever may be believed; never from a bare parameter.
 
     Raises:

@@ -7,7 +7,18 @@ from enum import Enum
 from aiohttp import web
 
 from gateway.fast_path.exchange import Early
-from gateway.routes import admin, assets, console, execute, health, logs, runner_api, ui_url
+from gateway.routes import (
+    admin,
+    assets,
+    console,
+    execute,
+    health,
+    logs,
+    runner_api,
+    ui_reload,
+    ui_url,
+)
+from gateway.ui_reload import FOLDER, SCRIPT
 from middleware.body_limit import no_continue_yet
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,6 +62,14 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
         for path in (f"/runner/{_ASSET}", f"/{_ASSET}")
     ),
     Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE, fast=True),
+    *(
+        Route("GET", f"{before}/{FOLDER}/{path}", handler, Access.BROWSER)
+        for before in ("/runner", "")
+        for path, handler in (
+            (SCRIPT, ui_reload.script),
+            ("{extension}/{content_hash}/changes", ui_reload.changes),
+        )
+    ),
     Route("GET", "/gateway/v1/extensions/{extension}/ui-url", ui_url.ui_url, Access.CALLER),
     Route("GET", "/gateway/v1/backend", admin.backend, Access.ADMIN),
     Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),

@@ -39,24 +39,37 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A backend, and the name that it knows the example bundle by."""
+    """A backend, the name that it knows the example bundle by, and what its runner asks for."""
 
     kind: BackendKind
     backend: RunnerBackend
     content_hash: str
+    service_token: str | None = None
 
     @property
     def context(self) -> ExecuteContext:
         return replace(execute_request().context, content_hash=self.content_hash)
 
     def call(self, method: str, path: str, body: bytes | None = None) -> ExecuteRequest:
-        return execute_request(context=self.context, method=method, path=path, body=body)
+        return execute_request(
+            context=self.context,
+            method=method,
+            path=path,
+            body=body,
+            service_token=self.service_token,
+        )
 
     async def fetch(
         self, path: str, *, method: str = "GET", headers: Pairs = ()
     ) -> tuple[AssetResponse, bytes]:
         answer = await self.backend.fetch_asset(
-            asset_request(path, method=method, headers=headers, content_hash=self.content_hash)
+            asset_request(
+                path,
+                method=method,
+                headers=headers,
+                content_hash=self.content_hash,
+                service_token=self.service_token,
+            )
         )
         if isinstance(answer.body, bytes):
             return answer, answer.body

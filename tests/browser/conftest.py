@@ -49,7 +49,7 @@ def start_gateway(app: NextApp, bundle_dir: Path, tmp_path: Path) -> StartGatewa
     """Starts the app's gateway with these variables in its env file."""
 
     def start(
-        port: int = app.gateway_port, **variables: str
+        port: int = app.gateway_port, bundle_dir: Path = bundle_dir, **variables: str
     ) -> AbstractAsyncContextManager[GatewayProcess]:
         return gateway_process(
             tmp_path,

@@ -20,11 +20,13 @@ class Load:
     Attributes:
         answers: how many there were, by status, error code ("" for none) and backend.
         refusals_without_retry_after: 503 answers that did not say when to come back.
+        phases: how far the calls that failed had come.
     """
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[int, str, str]] = Counter()
         self.refusals_without_retry_after = 0
+        self.phases: Counter[str] = Counter()
         self._news = asyncio.Condition()
         self._stop = False
 
@@ -47,6 +49,8 @@ class Load:
             key = answer.status, document.get("error", ""), answer.headers["x-runner-backend"]
             if answer.status == 503 and "retry-after" not in answer.headers:
                 self.refusals_without_retry_after += 1
+            if answer.status != 200:
+                self.phases[document.get("phase", "")] += 1
             async with self._news:
                 self.answers[key] += 1
                 self._news.notify_all()

@@ -4,11 +4,10 @@ import aiohttp
 import pytest
 
 from tests.docker.load import load
-from tests.docker.stack import HELLO, Stack
+from tests.docker.stack import HELLO, RUNNER, Stack
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
-RUNNER = "extension-runner"
 # What may be said of a runner that went away: it broke off, or it was not reached. The address
 # of a dead container is silent rather than closed, and so uses up the budget for connecting.
 HONEST = {

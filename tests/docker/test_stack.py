@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import stat
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.docker.load import load
 from tests.docker.stack import HELLO, ROOT, Stack
@@ -33,6 +33,20 @@ async def hang_up(stack: Stack, client: aiohttp.ClientSession, backend: str) -> 
             async with client.get("/gateway/v1/generations", headers=stack.operator()) as answer:
                 if (await answer.json())["current"]["backend"] == backend:
                     return
+
+
+async def installed(stack: Stack, folder: Path) -> str:
+    """Install a folder on the host, for everybody; what the program says of it."""
+    installing = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "bundle", "install", str(folder), "--tenant", "*",
+        cwd=stack.folder,
+        env=stack.host_environ(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(installing.communicate(), 60)
+    assert installing.returncode == 0, errors.decode()
+    return output.decode()
 
 
 async def test_after_up_the_sample_answers_through_the_runners_container(
@@ -137,18 +151,37 @@ async def test_a_bundle_installed_on_the_host_is_run_without_any_restart(
     manifest["name"], manifest["version"] = "example.greeter", "2.0.0"
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
-    installing = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "bundle", "install", str(folder), "--tenant", "*",
-        cwd=stack.folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    output, errors = await asyncio.wait_for(installing.communicate(), 60)
-    assert installing.returncode == 0, errors.decode()
-    slug = output.decode().split()[1]
+    slug = (await installed(stack, folder)).split()[1]
 
     async with client.get(f"/api/ext/{slug}/hello", headers=stack.caller()) as answer:
         assert answer.status == 200
         assert answer.headers["x-runner-backend"] == "docker"
     assert await stack.compose("ps", "--format", "{{.ID}} {{.CreatedAt}}") == started
+
+
+async def test_an_open_page_is_told_of_the_next_install_and_finds_it_in_the_runner(
+    stack: Stack, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hello"
+    shutil.copytree(ROOT / "examples" / "hello", folder, ignore=shutil.ignore_patterns("node_*"))
+    where = "/gateway/v1/extensions/example.hello/ui-url"
+    async with client.get(where, headers=stack.caller()) as answer:
+        resolved = await answer.json()
+    page, shown = URL(resolved["url"], encoded=True), resolved["contentHash"]
+    async with client.get(page) as answer:
+        assert "ext-ui-reload/page.js" in await answer.text()
+
+    extension = page.path.split("/")[3]
+    changes = URL(f"/runner/ext-ui-reload/{extension}/{shown}/changes")
+    async with client.get(changes.with_query({"_ext": page.query["_ext"]})) as answer:
+        assert answer.status == 200
+        with (folder / "ui" / "index.html").open("a") as file:
+            file.write("<!-- saved -->")
+        await installed(stack, folder)
+        lines = [line async for line in answer.content if line.startswith(b"data: ")]
+    (event,) = (json.loads(line.removeprefix(b"data: ")) for line in lines)
+    moved = page.with_path(page.path.replace(shown, event["contentHash"]), keep_query=True)
+    async with client.get(moved.update_query({"_ext": event["signed"]})) as answer:
+        assert answer.status == 200
+        assert answer.headers["x-runner-backend"] == "docker"
+        assert "<!-- saved -->" in await answer.text()

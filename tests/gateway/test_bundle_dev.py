@@ -189,8 +189,10 @@ async def test_the_verb_reports_one_line_an_install_until_it_is_interrupted(
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
+    assert process.stderr is not None
     try:
         async with asyncio.timeout(SOON_S):
             first = json.loads(await process.stdout.readline())
@@ -200,6 +202,7 @@ async def test_the_verb_reports_one_line_an_install_until_it_is_interrupted(
             third = json.loads(await process.stdout.readline())
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
+            assert b"EXT_UI_RELOAD=true" in await process.stderr.read()
     finally:
         if process.returncode is None:
             process.kill()

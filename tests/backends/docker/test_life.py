@@ -10,7 +10,8 @@ from backends.errors import RunnerProtocolError, RunnerUnreachable
 from tests.backends.calls import asset_request, execute_request
 from tests.backends.docker.waiting import OpenBackend, noticed
 from tests.fakes.docker_engine import FakeEngine, container
-from tests.fakes.runner import FakeRunner
+from tests.fakes.raw_runner import RawRunner, response, send
+from tests.fakes.runner import Envelope, FakeRunner
 
 
 async def test_a_rebuilt_container_is_another_address_for_the_same_backend(
@@ -300,6 +301,29 @@ async def test_an_engine_that_restarts_takes_no_call_with_it(
         await noticed(backend, lambda now: [each.url for each in now.taken] == [rebuilt.url])
         assert (await backend.execute(execute_request())).status == 200
         assert len(rebuilt.executed) == 1
+
+
+async def test_while_the_engine_is_away_a_container_in_doubt_is_asked_itself_before_the_next_call(
+    engine: FakeEngine, open_backend: OpenBackend
+) -> None:
+    # As a proxy of the engine's does for a container that is dead: taken, and dropped.
+    dropped = send(then="close")
+    well = send(response(b"{}"))
+    steps = (dropped, dropped, dropped, well, send(response(Envelope().encode())))
+    async with RawRunner(*steps) as runner:
+        engine.add(container("runner-1", port=runner.port))
+        backend = await open_backend()
+        await engine.listened_to()
+        await engine.stop()
+        await noticed(backend, lambda now: now.fault is not None)
+        with pytest.raises(RunnerProtocolError, match="connection_lost"):
+            await backend.execute(execute_request())
+        for _ in range(2):
+            with pytest.raises(RunnerUnreachable, match="no_healthy_container"):
+                await backend.execute(execute_request())
+        assert (await backend.execute(execute_request())).status == 200
+        asked = [request.target for request in runner.requests]
+    assert asked == ["/v1/execute", "/healthz", "/healthz", "/healthz", "/v1/execute"]
 
 
 async def test_an_engine_that_starts_after_the_gateway_is_found(

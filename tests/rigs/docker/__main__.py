@@ -18,7 +18,7 @@ def main() -> int:
             for name in SHOWN:
                 if name in engine.environ:
                     sys.stdout.write(f"export {name}={shlex.quote(engine.environ[name])}\n")
-            kind = "started for you" if engine.ours else "already there"
+            kind = "already there" if engine.daemon is None else "started for you"
             sys.stdout.write(f"# Docker {engine.version}, {kind}. Ctrl-C ends it.\n")
             sys.stdout.flush()
             signal.pause()

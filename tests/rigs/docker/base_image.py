@@ -39,8 +39,8 @@ def import_base_image(environ: Mapping[str, str]) -> str:
     """
     run(
         "docker", "import",
-        # Installing packages in a build must trust whom this machine trusts.
-        "--change", f"ENV PIP_CERT={_CERTIFICATES}",
+        # Installing packages in a container must trust whom this machine trusts.
+        "--change", f"ENV PIP_CERT={_CERTIFICATES} NODE_EXTRA_CA_CERTS={_CERTIFICATES}",
         "--change", 'CMD ["python3"]',
         _archive(), NAME,
         environ=environ, timeout_s=_IMPORT_S,

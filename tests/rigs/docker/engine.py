@@ -9,26 +9,20 @@ import ipaddress
 import json
 import os
 import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.rigs.docker.base_image import import_base_image
 from tests.rigs.docker.commands import EngineUnavailable, run
+from tests.rigs.docker.daemon import ASK_S, Daemon, server_version
 from tests.rigs.docker.debian import tools
 
 MIN_COMPOSE: Final = (2, 22)  # the first that knows `develop:`
 CANDIDATE_NETWORKS: Final = tuple(f"10.{second}.0.0/16" for second in range(213, 250))
-
-_START_S: Final = 60.0
-_STOP_S: Final = 60.0
-_ASK_S: Final = 10.0
-_RETRY_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +33,12 @@ class Engine:
         environ: the process environment with which `docker` and `docker compose` reach it, and
             with which compose.yaml builds.
         version: what it calls itself.
-        ours: whether the rig has started it.
+        daemon: the process, when the rig has started it; None for somebody else's engine.
     """
 
     environ: Mapping[str, str]
     version: str
-    ours: bool
+    daemon: Daemon | None = None
 
 
 @contextmanager
@@ -60,20 +54,14 @@ def docker_engine() -> Iterator[Engine]:
 
 def _answering() -> Engine | None:
     try:
-        version = _server_version(os.environ)
-        compose = run("docker", "compose", "version", "--short", timeout_s=_ASK_S)
+        version = server_version(os.environ)
+        compose = run("docker", "compose", "version", "--short", timeout_s=ASK_S)
     except EngineUnavailable:
         return None
     numbers = compose.strip().removeprefix("v").split(".")
     if tuple(int(number) for number in numbers[:2]) < MIN_COMPOSE:
         return None
-    return Engine(environ=os.environ, version=version, ours=False)
-
-
-def _server_version(environ: Mapping[str, str]) -> str:
-    return run(
-        "docker", "version", "--format", "{{.Server.Version}}", environ=environ, timeout_s=_ASK_S
-    ).strip()
+    return Engine(environ=os.environ, version=version)
 
 
 @contextmanager
@@ -89,9 +77,11 @@ def _own_engine() -> Iterator[Engine]:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         bridge, network = stack.enter_context(_bridge(home.name[-8:].lower()))
         environ = _environ(home, unpacked)
-        version = stack.enter_context(_daemon(home, environ, bridge, network))
+        daemon = Daemon(home, environ, bridge, network)
+        stack.callback(daemon.remove)
+        version = daemon.start()
         environ["BASE_IMAGE"] = import_base_image(environ)
-        yield Engine(environ=environ, version=version, ours=True)
+        yield Engine(environ=environ, version=version, daemon=daemon)
 
 
 def _environ(home: Path, unpacked: Path) -> dict[str, str]:
@@ -114,17 +104,17 @@ def _bridge(suffix: str) -> Iterator[tuple[str, ipaddress.IPv4Network]]:
     name = f"gwrig{suffix}"
     network = _free_network()
     first = next(network.subnets(new_prefix=24))
-    run("ip", "link", "add", name, "type", "bridge", timeout_s=_ASK_S)
+    run("ip", "link", "add", name, "type", "bridge", timeout_s=ASK_S)
     try:
-        run("ip", "address", "add", f"{first[1]}/24", "dev", name, timeout_s=_ASK_S)
-        run("ip", "link", "set", name, "up", timeout_s=_ASK_S)
+        run("ip", "address", "add", f"{first[1]}/24", "dev", name, timeout_s=ASK_S)
+        run("ip", "link", "set", name, "up", timeout_s=ASK_S)
         yield name, network
     finally:
-        run("ip", "link", "delete", name, timeout_s=_ASK_S)
+        run("ip", "link", "delete", name, timeout_s=ASK_S)
 
 
 def _free_network() -> ipaddress.IPv4Network:
-    routes = json.loads(run("ip", "-json", "-4", "route", "show", timeout_s=_ASK_S))
+    routes = json.loads(run("ip", "-json", "-4", "route", "show", timeout_s=ASK_S))
     taken = [
         ipaddress.IPv4Network(route["dst"], strict=False)
         for route in routes
@@ -134,59 +124,3 @@ def _free_network() -> ipaddress.IPv4Network:
         if not any(candidate.overlaps(network) for network in taken):
             return candidate
     raise EngineUnavailable("every network that the rig would use is taken on this machine")
-
-
-@contextmanager
-def _daemon(
-    home: Path, environ: Mapping[str, str], bridge: str, network: ipaddress.IPv4Network
-) -> Iterator[str]:
-    log = home / "dockerd.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                "dockerd",
-                f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid",
-                f"--host=unix://{home}/docker.sock",
-                f"--bridge={bridge}", f"--default-address-pool=base={network},size=24",
-                "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false",
-                "--userland-proxy=true",
-            ],
-            env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True,  # a Ctrl-C is for the tests, which stop it in order
-        )  # fmt: skip
-    try:
-        yield _wait_until_it_answers(process, environ, log)
-    finally:
-        with suppress(EngineUnavailable):  # it may be gone already
-            _remove_everything(environ)
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        subprocess.run(
-            ["umount", home / "exec" / "netns" / "default"], capture_output=True, check=False
-        )
-
-
-def _wait_until_it_answers(
-    process: subprocess.Popen[bytes], environ: Mapping[str, str], log: Path
-) -> str:
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            return _server_version(environ)
-        except EngineUnavailable:
-            if process.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text(errors="replace")[-2000:]
-                raise EngineUnavailable(f"dockerd did not start: {said}") from None
-            time.sleep(_RETRY_S)
-
-
-def _remove_everything(environ: Mapping[str, str]) -> None:
-    """Containers and networks: the latter would outlive the engine as bridges of the host."""
-    containers = run("docker", "ps", "--all", "--quiet", environ=environ, timeout_s=_ASK_S)
-    if containers:
-        run("docker", "rm", "--force", *containers.split(), environ=environ, timeout_s=_STOP_S)
-    run("docker", "network", "prune", "--force", environ=environ, timeout_s=_STOP_S)
