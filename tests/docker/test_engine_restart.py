@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.docker.following import following
-from tests.docker.load import load
+from tests.docker.load import CLIENTS, Load, load
 from tests.docker.stack import HELLO, RUNNER, Stack
 from tests.journeys.process import GatewayProcess, gateway_process
 from tests.rigs.docker.daemon import Daemon
@@ -64,6 +64,7 @@ async def test_calls_are_answered_again_after_the_engine_and_its_containers_were
             await calls.see(50)
         assert {(status, error) for status, error, _ in calls.answers} <= HONEST
         assert calls.refusals_without_retry_after == 0
+        assert _broken_off(calls) <= 2 * CLIENTS  # not one call after the other
         async with load(client, {}) as afterwards:
             await afterwards.see(50)
         assert afterwards.statuses() == {200}
@@ -100,6 +101,11 @@ async def test_with_live_restore_the_same_process_answers_after_the_engine_is_ba
         assert await _life(stack) == before
         assert {(status, error) for status, error, _ in calls.answers} <= HONEST
         assert calls.refusals_without_retry_after == 0
+        assert _broken_off(calls) <= 2 * CLIENTS  # not one call after the other
+
+
+def _broken_off(calls: Load) -> int:
+    return sum(count for (status, _, _), count in calls.answers.items() if status == 502)
 
 
 async def _answered(client: aiohttp.ClientSession) -> str:
