@@ -75,11 +75,9 @@ async def with_script(response: AssetResponse, path: str, *, head: bool) -> Asse
     # Relative, as only the browser knows what path a proxy gave this page.
     up = "../" * (path.count("/") + 3)
     script = f'<script src="{up}{FOLDER}/{SCRIPT}"></script>'.encode()
-    body = b""
+    body = response.body
     if not head:
-        page = response.body
-        if not isinstance(page, bytes):
-            page = await read_whole(page, max_bytes=LARGEST_PAGE_BYTES)
+        page = body if isinstance(body, bytes) else await read_whole(body, max_bytes=length)
         found = _HEAD.search(page)
         at = len(page) if found is None else found.end()
         body = page[:at] + script + page[at:]
