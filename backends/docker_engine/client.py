@@ -116,8 +116,11 @@ class Engine:
         except EngineError as failure:
             return failure  # raised by one, it would reach the caller as a group
 
-    async def changes(self) -> AsyncGenerator[str, None]:
+    async def changes(self, *, since: str) -> AsyncGenerator[str, None]:
         """What happens to containers and their networks, as it happens; ends with the stream.
+
+        Args:
+            since: "seconds.nanoseconds" since the epoch; what happened from then on comes first.
 
         Close the generator. Raises EngineError when the engine cannot be reached.
         """
@@ -125,7 +128,7 @@ class Engine:
         subscriber = events.subscribe(create_task=False)  # type: ignore[no-untyped-call]
         kinds = {"type": ["container", "network"], "event": sorted(_CHANGES)}
         listening = asyncio.create_task(
-            events.run(filters=orjson.dumps(kinds).decode()), name="docker-events"
+            events.run(filters=orjson.dumps(kinds).decode(), since=since), name="docker-events"
         )
         try:
             while (event := await subscriber.get()) is not None:

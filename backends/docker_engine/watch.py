@@ -7,6 +7,7 @@ happens, which notices a stream that has gone silent with its engine.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -138,9 +139,10 @@ class ContainerWatch:
         while True:
             try:
                 async with self._connected() as engine:
+                    began = f"{time.time():.9f}"
                     await self._list(engine)
                     pause_s = BACKOFF_S[0]
-                    await self._follow(engine)
+                    await self._follow(engine, since=began)
             except EngineNotFound as missing:
                 self._publish_fault(missing.reason, missing.detail)
             except EngineError as failure:
@@ -160,10 +162,15 @@ class ContainerWatch:
             self._engine = None
             await engine.aclose()
 
-    async def _follow(self, engine: Engine) -> None:
-        """Until the stream or the engine ends. Raises EngineError."""
-        self._dirty.set()  # what happened between the first list and the stream's beginning
-        listening = asyncio.create_task(self._listen(engine), name="docker-listen")
+    async def _follow(self, engine: Engine, *, since: str) -> None:
+        """Until the stream or the engine ends. Raises EngineError.
+
+        Args:
+            since: before the first list, so that nothing falls between it and the stream. An
+                engine whose clock is behind may still lose that; the next list finds it.
+        """
+        self._dirty.set()
+        listening = asyncio.create_task(self._listen(engine, since), name="docker-listen")
         try:
             while not listening.done():
                 await self._something_happened(listening)
@@ -185,8 +192,8 @@ class ContainerWatch:
         finally:
             waiting.cancel()
 
-    async def _listen(self, engine: Engine) -> None:
-        async with contextlib.aclosing(engine.changes()) as changes:
+    async def _listen(self, engine: Engine, since: str) -> None:
+        async with contextlib.aclosing(engine.changes(since=since)) as changes:
             async for _ in changes:
                 self._dirty.set()
 

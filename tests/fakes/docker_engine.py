@@ -11,6 +11,7 @@ It tells what the real one tells, nulls included, and can lose its streams or go
 import asyncio
 import json
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -107,6 +108,9 @@ class FakeEngine:
         self.log_params: list[dict[str, str]] = []
         self.log_opened = asyncio.Event()
         self.silent = False
+        self.may_listen = asyncio.Event()  # cleared: streams of events begin later
+        self.may_listen.set()
+        self._past: list[tuple[float, Document]] = []
         self._streams: dict[asyncio.Queue[Document | None], None] = {}
         self._streaming = asyncio.Condition()
         self._written = asyncio.Condition()
@@ -208,8 +212,10 @@ class FakeEngine:
     def _tell(self, action: str, container_id: str) -> None:
         if self.silent:
             return
+        event = {"Type": "container", "Action": action, "id": container_id}
+        self._past.append((time.time(), event))
         for stream in self._streams:
-            stream.put_nowait({"Type": "container", "Action": action, "id": container_id})
+            stream.put_nowait(event)
 
     async def _version(self, request: web.Request) -> web.Response:
         return web.json_response({"ApiVersion": API_VERSION, "Version": "20.10.24"})
@@ -238,6 +244,11 @@ class FakeEngine:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         mine: asyncio.Queue[Document | None] = asyncio.Queue()
+        await self.may_listen.wait()
+        since = float(request.query.get("since", "inf"))
+        for at, past in self._past:
+            if at >= since:
+                mine.put_nowait(past)
         async with self._registered(mine):
             while (event := await mine.get()) is not None:
                 await response.write(json.dumps(event).encode() + b"\n")

@@ -271,6 +271,19 @@ async def test_a_storm_of_events_is_a_few_lists(
     assert engine.asked.count("containers/json") <= 40
 
 
+async def test_what_happens_before_the_stream_of_events_has_begun_is_told_by_it(
+    engine: FakeEngine, runner: FakeRunner, open_backend: OpenBackend
+) -> None:
+    engine.add(container("runner-1", port=runner.port, health="starting"))
+    engine.may_listen.clear()
+    backend = await open_backend()
+    await engine.listed(2)
+    await backend._watch.refresh()  # so the one before has ended
+    engine.change("runner-1", "health_status: healthy", health="healthy")
+    engine.may_listen.set()
+    await noticed(backend, lambda now: bool(now.taken))
+
+
 async def test_an_event_stream_that_broke_is_opened_again_and_everything_listed_anew(
     engine: FakeEngine, runner: FakeRunner, open_backend: OpenBackend
 ) -> None:
