@@ -18,6 +18,7 @@ MAX_FIELDS: Final = 128
 UNKNOWN: Final = -1
 
 _KEEP_ALIVE: Final = "keep-alive"  # aiohttp knows how to part
+_VERSION: Final = b" HTTP/1.1"
 _HEAD_END: Final = b"\r\n\r\n"
 # What makes a request more than a head and a body of known length, or changes what the body is.
 _UNCOMMON: Final = frozenset({"content-encoding", "expect", "upgrade"})
@@ -85,7 +86,8 @@ class RequestReader:
         line_end = data.find(b"\r\n")
         block = data[line_end:end]
         known = _blocks.get(block)
-        if known is not None and end <= MAX_HEAD_BYTES and len(data) == end + 4:
+        is_1_1 = data.startswith(_VERSION, line_end - len(_VERSION))
+        if known is not None and is_1_1 and end <= MAX_HEAD_BYTES and len(data) == end + 4:
             whole = self._is_whole(data)
             return Parsed(data[:line_end], known, None) if whole else Unfit(UNKNOWN)
         line, *lines = data[:end].split(b"\r\n")
@@ -103,7 +105,8 @@ class RequestReader:
         if not self._is_whole(data):
             return Unfit(UNKNOWN)
         if (
-            end > MAX_HEAD_BYTES
+            not is_1_1  # the one before parts after every answer
+            or end > MAX_HEAD_BYTES
             or len(lines) > MAX_FIELDS
             or len(fields) != len(lines)
             or "host" not in fields

@@ -59,6 +59,7 @@ def by_aiohttp(raw: bytes) -> tuple[Any, bytes]:
 
 @given(requests())
 @example(b"GET /a HTTP/1.1\r\nHost: a\r\nX:  1\r\n\r\n")
+@example(b"GET /a HTTP/1.0\r\nHost: a\r\n\r\n")
 @example(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
 def test_what_is_taken_is_what_the_library_reads(raw: bytes) -> None:
     found = RequestReader().read(raw)
@@ -130,3 +131,11 @@ def test_fields_with_a_credential_are_not_kept(name: str) -> None:
     block = f"\r\nHost: a\r\n{name}: s3cret-{name}".encode()
     assert isinstance(RequestReader().read(b"GET /a HTTP/1.1" + block + b"\r\n\r\n"), Parsed)
     assert block not in _blocks
+
+
+def test_the_older_version_is_for_aiohttp_also_with_known_fields() -> None:
+    reader = RequestReader()
+    for line in (b"GET /a HTTP/1.1", b"GET /a HTTP/1.0", b"GET /a HTTP/1.1"):
+        found = reader.read(line + PAGE)
+        assert isinstance(found, Parsed) is line.endswith(b"1.1")
+        assert isinstance(found, Parsed) or found == Unfit(0)
