@@ -91,3 +91,11 @@ def content_length(headers: Pairs) -> int | None:
         if name == "content-length" and value.isascii() and value.isdigit():
             return int(value)
     return None
+
+
+def is_event_stream(headers: Pairs) -> bool:
+    """Whether a head announces server-sent events, which may be silent for as long as they like."""
+    return any(
+        name == "content-type" and value.partition(";")[0].strip().lower() == "text/event-stream"
+        for name, value in headers
+    )

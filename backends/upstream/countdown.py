@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from backends.contract import Pairs
 from backends.errors import (
     BackendError,
     Phase,
@@ -57,6 +58,10 @@ class Countdown:
             raise self._failure() from None
         finally:
             self._scope = None
+
+    def know(self, headers: Pairs) -> None:
+        """The head of the answer is here, and may change what its body is allowed."""
+        self._budget = self._budget.of_body(headers)
 
     def enter(self, phase: Phase) -> None:
         """The wait has come to `phase`: its limit starts now."""

@@ -197,6 +197,7 @@ class Http1Connection(asyncio.Protocol):
             self._over(reusable=self._is_reusable())
             return
         self._deadline.lift()
+        self._budget = self._budget.of_body(reader.headers)
         body = self._body = Http1Body(self)
         head.set_result(UpstreamResponse(status=reader.status, headers=reader.headers, body=body))
         body.put(content, complete=reader.complete)

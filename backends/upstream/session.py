@@ -120,6 +120,7 @@ class SessionTransport:
         if announced := _KEEPALIVE_TIMEOUT.search(response.headers.get("Keep-Alive", "")):
             self._connector.expect_idle_limit(float(announced[1]))
         headers = tuple((name.lower(), value) for name, value in response.headers.items())
+        attempt.countdown.know(headers)
         return UpstreamResponse(status=response.status, headers=headers, body=body)
 
     def stats(self) -> TransportStats:

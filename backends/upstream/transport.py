@@ -4,12 +4,16 @@ A transport owns the connections to one address. It keeps the deadlines, classif
 wrong and never sends anything twice; whether a second attempt is safe is decided above it.
 """
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
 from backends.contract import ByteStream, Pairs
 from backends.errors import Phase, RunnerProtocolError
+from backends.upstream.bodies import is_event_stream
 from backends.value import value
+
+EVENT_STREAM_IDLE_S: Final = 300.0
+"""How long a stream of events may pause, which means no more than that nothing happens."""
 
 
 @value
@@ -29,6 +33,12 @@ class Budget:
     """When the head of the answer must be there, whatever the parts above allow."""
     body_by: float | None = None
     """When the last byte must be there."""
+
+    def of_body(self, headers: Pairs) -> "Budget":
+        """This budget, for the body of an answer with this head."""
+        if self.idle_s is None or not is_event_stream(headers):
+            return self
+        return replace(self, idle_s=max(self.idle_s, EVENT_STREAM_IDLE_S))
 
 
 @value

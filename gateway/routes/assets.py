@@ -1,12 +1,12 @@
 """`/runner/ext-ui/...` and `/ext-ui/...`: an extension's UI files, streamed."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 from aiohttp import web
 
-from backends.contract import AssetRequest, AssetResponse, ByteStream, is_identifier
+from backends.contract import AssetRequest, AssetResponse, is_identifier
 from backends.header_policy import client_to_asset
 from backends.ui_url import is_content_hash
 from backends.upstream.bodies import content_length
@@ -15,6 +15,7 @@ from gateway.asset_cache.bodies import SLICE_BYTES
 from gateway.fast_path.request import FastRequest
 from gateway.keys import ASSET_CACHE, LIVE, UI_TENANTS
 from gateway.outcomes import InvalidContentHash
+from gateway.routes import heartbeats
 from gateway.routes.delegate import delegated
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
@@ -218,22 +219,25 @@ async def _send(request: web.Request, found: AssetResponse) -> web.StreamRespons
             await found.body.aclose()
     response = web.StreamResponse(status=found.status)
     response.headers.update(headers)
-    return await _stream(request, response, found.body)
+    parts: AsyncIterable[bytes] = found.body
+    if heartbeats.may_have_heartbeats(found.headers):
+        parts = heartbeats.with_heartbeats(found.body, heartbeats.HEARTBEAT_S)
+    try:
+        return await _stream(request, response, parts)
+    finally:
+        await found.body.aclose()
 
 
 async def _stream(
-    request: web.Request, response: web.StreamResponse, body: ByteStream
+    request: web.Request, response: web.StreamResponse, parts: AsyncIterable[bytes]
 ) -> web.StreamResponse:
     """Pass the body on as it comes; back-pressure is the client's own pace.
 
     An error after the first byte leaves here as it is: whoever catches it aborts the
     connection, so that a body cut short can be told from a whole one.
     """
-    try:
-        await response.prepare(request)
-        async for chunk in body:
-            await response.write(chunk)
-        await response.write_eof()
-    finally:
-        await body.aclose()
+    await response.prepare(request)
+    async for part in parts:
+        await response.write(part)
+    await response.write_eof()
     return response

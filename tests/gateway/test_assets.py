@@ -1,12 +1,14 @@
 """UI files: the same bytes, our caching, and a tenant nobody can choose."""
 
+import asyncio
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import ClientError
 from yarl import URL
 
-from tests.fakes.raw_runner import RawRunner, head, send
+from gateway.routes import heartbeats
+from tests.fakes.raw_runner import RawRunner, Wire, head, response, send
 from tests.fakes.runner import FakeRunner, HttpAnswer, UiFile
 from tests.gateway.harness import HASH, Gateway, in_front_of, running
 
@@ -93,6 +95,80 @@ async def test_a_body_cut_short_is_seen_to_be_cut_short() -> None:
         with pytest.raises(ClientError):
             async with gateway.client.get(gateway.url + SCRIPT) as answer:
                 await answer.read()
+
+
+EVENTS = ("Content-Type", "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("fields", "begun", "is_filled"),
+    [
+        ([EVENTS], b"", True),
+        ([EVENTS], b"data: 1\n", True),
+        ([EVENTS], b"data: 1", False),  # it would become a part of the data
+        ([EVENTS], b"data: 1\r", False),  # with the next byte it would end an event
+        ([EVENTS, ("Content-Encoding", "gzip")], b"\x1f\n", False),
+        ([("Content-Type", "text/plain")], b"data: 1\n", False),
+    ],
+    ids=["nothing yet", "between lines", "in a line", "after CR", "coded", "no events"],
+)
+async def test_silence_is_filled_where_that_changes_no_event(
+    monkeypatch: pytest.MonkeyPatch, fields: list[tuple[str, str]], begun: bytes, is_filled: bool
+) -> None:
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_S", 0.02)
+    may_go_on = asyncio.Event()
+
+    async def pauses(wire: Wire) -> None:
+        if "/ext-ui/" not in runner.requests[-1].target:
+            await wire.send(response(b"{}", fields=[("Content-Type", "application/json")]))
+            return
+        await wire.send(head(fields=fields) + begun)
+        await may_go_on.wait()
+        await wire.send(b"data: 2\n\n")
+        wire.close()
+
+    async with (
+        RawRunner(pauses) as runner,
+        running({"RUNNER_BASE_URL": runner.url}) as gateway,
+        gateway.client.get(gateway.url + SCRIPT, auto_decompress=False) as answer,
+    ):
+        read = await answer.content.readexactly(len(begun))
+        if is_filled:
+            read += await answer.content.readexactly(2 * len(heartbeats.HEARTBEAT))
+        else:
+            await asyncio.sleep(0.2)  # ten times as long as a word would have taken
+        may_go_on.set()
+        read += await answer.read()
+    assert (heartbeats.HEARTBEAT in read) is is_filled
+    assert read.replace(heartbeats.HEARTBEAT, b"") == begun + b"data: 2\n\n"
+
+
+def test_a_stream_of_known_length_takes_no_additions() -> None:
+    events = (("content-type", "text/event-stream"),)
+    assert heartbeats.may_have_heartbeats(events)
+    assert not heartbeats.may_have_heartbeats((*events, ("content-length", "17")))
+
+
+async def test_who_leaves_a_silent_stream_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_S", 0.02)
+
+    async def silent(wire: Wire) -> None:
+        if "/ext-ui/" in runner.requests[-1].target:
+            await wire.send(head(fields=[EVENTS]))
+            await wire.reader.read()
+        else:
+            await wire.send(response(b"{}", fields=[("Content-Type", "application/json")]))
+
+    async with RawRunner(silent) as runner, running({"RUNNER_BASE_URL": runner.url}) as gateway:
+        async with gateway.client.get(gateway.url + SCRIPT) as answer:
+            await answer.content.readexactly(len(heartbeats.HEARTBEAT))
+            answer.close()
+        async with asyncio.timeout(10):
+            await runner.left.get()
+            while gateway.live.slot.current.in_flight:  # noqa: ASYNC110  it counts, tells nobody
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

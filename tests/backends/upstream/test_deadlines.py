@@ -1,5 +1,6 @@
 """Every wait ends, and the failure says which limit ended it."""
 
+import asyncio
 import time
 
 import pytest
@@ -8,7 +9,7 @@ from backends.errors import Phase, RunnerTimeout
 from backends.upstream.transport import Budget
 from tests.backends.upstream.conftest import OpenTransport
 from tests.backends.upstream.exchanges import ask
-from tests.fakes.raw_runner import RawRunner, hang, response, trickle
+from tests.fakes.raw_runner import RawRunner, Wire, hang, head, response, trickle
 
 SOON = 0.1
 
@@ -44,6 +45,19 @@ async def test_a_head_that_trickles_is_no_first_byte(open_transport: OpenTranspo
 async def test_a_body_that_stops_runs_into_the_idle_limit(open_transport: OpenTransport) -> None:
     async with RawRunner(hang(response(b"x", length=9))) as runner:
         assert await timeout_of(open_transport, runner, budget(idle_s=SOON)) is Phase.IDLE
+
+
+async def test_a_stream_of_events_may_be_silent_for_longer(open_transport: OpenTransport) -> None:
+    async def pauses(wire: Wire) -> None:
+        await wire.send(head(fields=[("Content-Type", "Text/Event-Stream; charset=utf-8")]))
+        await wire.send(b"data: 1\n\n")
+        await asyncio.sleep(5 * SOON)  # far beyond the limit: the pause is what is tested
+        await wire.send(b"data: 2\n\n")
+        wire.close()
+
+    async with RawRunner(pauses) as runner:
+        answer = await ask(open_transport(runner.url), budget=budget(idle_s=SOON))
+    assert answer.body == b"data: 1\n\ndata: 2\n\n"
 
 
 async def test_a_body_that_trickles_keeps_the_idle_limit_but_not_the_total(
