@@ -3,12 +3,12 @@
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from backends.bundles import pack
 from gateway.installs.directory import install_bundle
@@ -16,7 +16,8 @@ from tests.journeys.process import GatewayProcess, gateway_process
 from tests.rigs.nextjs import PROXY_KEY, TENANT, NextApp, free_port, serving
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
-WAIT_MS = 20_000  # the first visit of a page compiles it
+WAIT_MS = 60_000  # the first visit of a page compiles it, beside whatever else the machine does
+expect.set_options(timeout=WAIT_MS)
 
 StartGateway = Callable[..., AbstractAsyncContextManager[GatewayProcess]]
 
@@ -36,11 +37,13 @@ def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NextApp]:
-    """The app by `next dev`, as it is while somebody works on it."""
+@pytest.fixture(scope="session", params=["dev", "start"])
+def app(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NextApp]:
+    """The app by `next dev`, while somebody works on it, and by `next start`, once it is built."""
     folder = tmp_path_factory.mktemp("nextjs") / "app"
-    with serving(folder, gateway_port=free_port()) as running:
+    with serving(folder, gateway_port=free_port(), mode=request.param) as running:
         yield running
 
 
@@ -65,9 +68,9 @@ def start_gateway(app: NextApp, bundle_dir: Path, tmp_path: Path) -> StartGatewa
     return start
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium as the system has it."""
+@asynccontextmanager
+async def chromium(*more: str) -> AsyncIterator[Browser]:
+    """Chromium as the system has it, started with `more` on its command line."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(
@@ -79,10 +82,18 @@ async def browser() -> AsyncIterator[Browser]:
                 "--disable-component-update",
                 "--disable-sync",
                 "--no-first-run",
+                *more,
             ],
         )
         yield running
         await running.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser as it comes."""
+    async with chromium() as running:
+        yield running
 
 
 @pytest.fixture

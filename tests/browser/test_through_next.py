@@ -1,34 +1,44 @@
 """What Next.js makes of the gateway's answers when it stands between it and the browser."""
 
 import asyncio
+import gzip
 import json
 from io import BytesIO
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 from yarl import URL
 
 from tests.browser.conftest import StartGateway
-from tests.browser.test_app import in_front_of
+from tests.browser.test_app import framed, in_front_of
 from tests.fakes.raw_runner import RawRunner, Wire, head, response
-from tests.fakes.runner import Envelope, FakeRunner
+from tests.fakes.runner import Envelope, FakeRunner, UiFile
 from tests.rigs.nextjs import PROXY_KEY, TENANT, NextApp
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 
 HELLO = "/api/ext/example.hello/hello"
 ECHO = "/api/ext/example.hello/echo"
+SILENCE_S = 40.0  # more than Next and its example app allow
+HEAR = """(address) => {
+  window.events = [];
+  const source = new EventSource(address);
+  source.onmessage = ({ data }) => window.events.push(data);
+  source.onerror = () => source.close();
+}"""
 MOST = 10_485_760  # what the gateway takes unless it is told otherwise
 
 
 async def ui_url(app: NextApp, name: str) -> URL:
     """Where Next has this file of example.hello."""
-    gateway = URL(f"http://127.0.0.1:{app.gateway_port}")
+    gateway = URL(app.url).with_port(app.gateway_port)
     headers = {"x-gateway-key": PROXY_KEY, "x-alga-tenant": TENANT}
     async with (
         ClientSession(headers=headers) as session,
-        session.get(gateway / "gateway/v1/extensions/example.hello/ui-url") as answer,
+        session.get(
+            gateway / "gateway/v1/extensions/example.hello/ui-url", ssl=app.trusts()
+        ) as answer,
     ):
         told = (await answer.json())["url"]
     return URL(told.replace("index.html", name), encoded=True)
@@ -56,15 +66,7 @@ async def test_events_reach_a_browser_one_by_one(
         docker = {"RUNNER_BACKEND": "docker", "RUNNER_DOCKER_HOST": runner.url}
         async with start_gateway(**docker):
             await page.goto(app.url)
-            await page.evaluate(
-                """(address) => {
-                  window.events = [];
-                  const source = new EventSource(address);
-                  source.onmessage = ({ data }) => window.events.push(data);
-                  source.onerror = () => source.close();
-                }""",
-                str(await ui_url(app, "events")),
-            )
+            await page.evaluate(HEAR, str(await ui_url(app, "events")))
             # The second event is not even sent before the first has come through.
             await page.wait_for_function("window.events.includes('one')")
             seen.set()
@@ -180,15 +182,94 @@ async def test_an_upload_that_is_too_large_is_told_so_by_the_gateway(
         assert runner.executed == []
 
 
-async def test_a_guests_own_429_arrives_as_the_guest_said_it(
-    client: ClientSession, start_gateway: StartGateway
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_guests_own_refusals_arrive_as_the_guest_said_them(
+    client: ClientSession, start_gateway: StartGateway, method: str
 ) -> None:
     async with FakeRunner() as runner, start_gateway(**in_front_of(runner)):
-        headers = {"content-type": "text/plain", "x-ext-limit": "5"}
-        runner.script.append(Envelope(status=429, headers=headers, body=b"slower"))
-        async with client.get(HELLO) as answer:
-            assert (answer.status, await answer.read()) == (429, b"slower")
-            assert answer.headers["x-ext-limit"] == "5"
+        for status in (401, 404, 413, 429, 500, 503, 504):
+            headers = {"content-type": "text/plain", "x-ext-limit": "5"}
+            runner.script.append(Envelope(status=status, headers=headers, body=b"slower"))
+            async with client.request(method, HELLO if method == "GET" else ECHO) as answer:
+                assert (answer.status, await answer.read()) == (status, b"slower")
+                assert answer.headers["x-ext-limit"] == "5"
+                assert answer.content_type == "text/plain"
+
+
+async def test_compressed_files_arrive_as_the_runner_compressed_them(
+    client: ClientSession, app: NextApp, start_gateway: StartGateway
+) -> None:
+    body = gzip.compress(b"console.log('hello');" * 500)
+    coded = {"content-encoding": "gzip", "vary": "accept-encoding"}
+    async with FakeRunner() as runner, start_gateway(**in_front_of(runner)):
+        runner.files["zipped.js"] = UiFile(body=body, content_type="text/javascript", headers=coded)
+        where = await ui_url(app, "zipped.js")
+        async with client.get(where, headers={"Accept-Encoding": "gzip"}) as answer:
+            assert await answer.read() == body
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert answer.headers["Content-Length"] == str(len(body))
+            assert "accept-encoding" in answer.headers["Vary"].lower()
+
+
+@pytest.mark.parametrize("app", ["start"], indirect=True)
+async def test_forty_seconds_of_silence_end_no_stream(
+    page: Page, app: NextApp, start_gateway: StartGateway
+) -> None:
+    may_go_on = asyncio.Event()
+
+    async def events(wire: Wire) -> None:
+        if "/ext-ui/" not in runner.requests[-1].target:
+            await wire.send(response(b"{}", fields=[("Content-Type", "application/json")]))
+            return
+        await wire.send(head(fields=[("Content-Type", "text/event-stream")]) + b"data: one\n\n")
+        await may_go_on.wait()
+        await wire.send(b"data: two\n\n")
+        await wire.reader.read()
+
+    async with RawRunner(events) as runner:
+        docker = {"RUNNER_BACKEND": "docker", "RUNNER_DOCKER_HOST": runner.url}
+        async with start_gateway(**docker):
+            await page.goto(app.url)
+            await page.evaluate(HEAR, str(await ui_url(app, "events")))
+            await page.wait_for_function("window.events.includes('one')")
+            await asyncio.sleep(SILENCE_S)
+            may_go_on.set()
+            await page.wait_for_function("window.events.includes('two')")
+            # A stream that had been broken off and asked for again would have begun anew.
+            assert await page.evaluate("window.events") == ["one", "two"]
+
+
+@pytest.mark.parametrize("app", ["dev"], indirect=True)
+async def test_an_edit_of_the_app_shows_at_once_and_is_no_affair_of_the_gateways(
+    page: Page, app: NextApp, start_gateway: StartGateway
+) -> None:
+    source = app.folder / "app" / "page.jsx"
+    before = source.read_text()
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    async with FakeRunner() as runner, start_gateway(**in_front_of(runner)) as gateway:
+        await framed(page, app, "example.hello")
+        await page.evaluate("window.kept = true")
+        try:
+            source.write_text(before.replace("An app with extensions", "An app that was edited"))
+            await expect(page.get_by_role("heading", level=1)).to_have_text(
+                "An app that was edited"
+            )
+        finally:
+            source.write_text(before)
+        await expect(page.get_by_role("heading", level=1)).to_have_text("An app with extensions")
+        assert await page.evaluate("window.kept")  # the page was mended, not loaded anew
+        assert [url for url in sockets if "/_next/" in url]
+
+        async with ClientSession(gateway.url) as direct, direct.get("/gateway/v1/last"):
+            pass
+        await gateway.event("request_answered", status=404)  # nothing is on its way any more
+        answered = [line for line in gateway.lines if line["event"].startswith("request_")]
+        assert {line["route"] for line in answered[:-1]} <= {
+            "/gateway/v1/extensions/{extension}/ui-url",
+            "/runner/ext-ui/{extension}/{content_hash}/{path}",
+            "/api/ext/{extension}/{path}",
+        }
 
 
 async def test_a_runner_that_is_away_is_a_503_that_says_when_to_come_back(

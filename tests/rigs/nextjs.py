@@ -8,16 +8,14 @@ port. What npm installs is kept between runs, under the name of the lock file's 
 """
 
 import base64
-import fcntl
-import hashlib
 import hmac
 import os
 import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,8 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
 
+from gateway.certificates import Certificates
+from tests.rigs.npm import node_modules, npm_environ, run
+
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "nextjs"
-INSTALL_S: Final = 300
 BUILD_S: Final = 180
 START_S: Final = 60
 STOP_S: Final = 10
@@ -44,6 +44,13 @@ class NextApp:
 
     url: str
     gateway_port: int
+    folder: Path
+    """The app's own copy: an edit here is an edit of the app that runs."""
+    tls: Certificates | None = None
+
+    def trusts(self) -> ssl.SSLContext | bool:
+        """What a client of this app and of its gateway verifies with."""
+        return True if self.tls is None else ssl.create_default_context(cafile=self.tls.authority)
 
     @property
     def session_cookie(self) -> str:
@@ -54,22 +61,35 @@ class NextApp:
 
 @contextmanager
 def serving(
-    folder: Path, *, gateway_port: int, mode: Literal["dev", "start"] = "dev"
+    folder: Path,
+    *,
+    gateway_port: int,
+    mode: Literal["dev", "start"] = "dev",
+    tls: Certificates | None = None,
 ) -> Iterator[NextApp]:
     """Serve a copy of the app out of `folder`, which must not exist yet.
+
+    Args:
+        tls: speak HTTPS with these, and expect the gateway to. By "dev" only: `next start`
+            leaves that to whatever is in front of it.
 
     Raises:
         RuntimeError: a step failed or took too long; the message ends with what it wrote.
     """
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(*_MADE_LATER))
     # Hard links: a copy of a third of a gigabyte for nothing; links from outside confuse Next.
-    shutil.copytree(_node_modules(), folder / "node_modules", symlinks=True, copy_function=os.link)
-    environ = _environ(gateway_port)
+    shutil.copytree(
+        node_modules(EXAMPLE), folder / "node_modules", symlinks=True, copy_function=os.link
+    )
+    environ = _environ(gateway_port, tls)
     if mode == "start":
-        _run("build", "node_modules/.bin/next", "build", cwd=folder, environ=environ, limit=BUILD_S)
+        run("build", "node_modules/.bin/next", "build", cwd=folder, environ=environ, limit=BUILD_S)
     port = free_port()
     process = subprocess.Popen(
-        ["node_modules/.bin/next", mode, "--hostname", "127.0.0.1", "--port", str(port)],
+        [
+            *("node_modules/.bin/next", mode, "--hostname", "127.0.0.1", "--port", str(port)),
+            *_https(tls),
+        ],
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -83,7 +103,8 @@ def serving(
             # A pipe that nobody reads would stop Next once it is full.
             reader = threading.Thread(target=_discard, args=(process.stdout,))
             reader.start()
-            yield NextApp(f"http://127.0.0.1:{port}", gateway_port)
+            scheme = "http" if tls is None else "https"
+            yield NextApp(f"{scheme}://127.0.0.1:{port}", gateway_port, folder, tls)
         finally:
             _stop(process)
         reader.join(STOP_S)
@@ -101,39 +122,31 @@ def free_port() -> int:
     raise RuntimeError("no free port")
 
 
-def _node_modules() -> Path:
-    lock_file = EXAMPLE / "package-lock.json"
-    version = hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]
-    root = Path(tempfile.gettempdir()) / f"extension-gateway-nextjs-{os.getuid()}-{version}"
-    root.mkdir(mode=0o700, exist_ok=True)
-    installed = root / "installed"
-    with (root / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may install at once
-        if not installed.exists():
-            for name in ("package.json", "package-lock.json", ".npmrc"):
-                shutil.copy(EXAMPLE / name, root / name)
-            _run("npm ci", "npm", "ci", cwd=root, environ=_environ(0), limit=INSTALL_S)
-            installed.touch()
-    return root / "node_modules"
-
-
-def _environ(gateway_port: int) -> dict[str, str]:
-    return {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+def _environ(gateway_port: int, tls: Certificates | None) -> dict[str, str]:
+    told = {
+        **npm_environ(),
         "NEXT_TELEMETRY_DISABLED": "1",
         "GATEWAY_URL": f"http://127.0.0.1:{gateway_port}",
         "GATEWAY_PROXY_KEY": PROXY_KEY,
         "SESSION_SECRET": SESSION_SECRET,
     }
+    if tls is None:
+        return told
+    return told | {
+        "GATEWAY_URL": f"https://127.0.0.1:{gateway_port}",
+        "NODE_EXTRA_CA_CERTS": str(tls.authority),
+    }
 
 
-def _run(what: str, *command: str, cwd: Path, environ: dict[str, str], limit: float) -> None:
-    try:
-        subprocess.run(
-            command, cwd=cwd, env=environ, check=True, timeout=limit, capture_output=True, text=True
-        )
-    except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"{what} failed: {error.stdout[-2000:]}{error.stderr[-2000:]}") from None
+def _https(tls: Certificates | None) -> tuple[str, ...]:
+    if tls is None:
+        return ()
+    return (
+        "--experimental-https",
+        *("--experimental-https-key", str(tls.server_key)),
+        *("--experimental-https-cert", str(tls.server)),
+        *("--experimental-https-ca", str(tls.authority)),
+    )
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
