@@ -74,38 +74,6 @@ async def test_events_reach_a_browser_one_by_one(
             assert "gzip" in await asked_for.get()
 
 
-async def test_forty_seconds_without_an_event_do_not_end_a_stream(
-    page: Page, app: NextApp, start_gateway: StartGateway
-) -> None:
-    """Longer than the app's proxyTimeout; the extension's heartbeats keep it open."""
-
-    async def events(wire: Wire) -> None:
-        if "/ext-ui/" not in runner.requests[-1].target:
-            await wire.send(response(b"{}", fields=[("Content-Type", "application/json")]))
-            return
-        await wire.send(head(fields=[("Content-Type", "text/event-stream")]))
-        for _ in range(4):
-            await wire.send(b": still here\n\n")
-            await asyncio.sleep(10)
-        await wire.send(b"data: at last\n\n")
-        wire.close()
-
-    async with (
-        RawRunner(events) as runner,
-        start_gateway(RUNNER_BACKEND="docker", RUNNER_DOCKER_HOST=runner.url),
-    ):
-        await page.goto(app.url)
-        told = await page.evaluate(
-            """(address) => new Promise((resolve) => {
-              const source = new EventSource(address);
-              source.onmessage = ({ data }) => { source.close(); resolve(data); };
-              source.onerror = () => { source.close(); resolve("broken off"); };
-            })""",
-            str(await ui_url(app, "events")),
-        )
-        assert told == "at last"
-
-
 async def test_an_aborted_call_is_cancelled_at_the_runner(
     page: Page, app: NextApp, start_gateway: StartGateway
 ) -> None:
