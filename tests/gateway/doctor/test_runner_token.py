@@ -1,6 +1,7 @@
 """Tokens in files that are out of date, for somebody else, or about to end."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jwt
@@ -21,20 +22,25 @@ def token(left_s: float | None = 3600, audience: str = "ingress") -> str:
 
 
 @pytest.mark.parametrize(
-    ("content", "level", "words"),
+    ("make", "level", "words"),
     [
-        (token(), Level.OK, "is good for"),
-        (token(None), Level.OK, "holds a token"),
-        ("opaque", Level.OK, "holds a token"),
-        (token(60), Level.WARNING, "expires in"),
-        (token(-60), Level.FAILED, "token_expired"),
-        (token(audience="https://kubernetes.default.svc"), Level.FAILED, "token_of_the_cluster"),
+        (token, Level.OK, "is good for"),
+        (lambda: token(None), Level.OK, "holds a token"),
+        (lambda: "opaque", Level.OK, "holds a token"),
+        (lambda: token(60), Level.WARNING, "expires in"),
+        (lambda: token(-60), Level.FAILED, "token_expired"),
+        (
+            lambda: token(audience="https://kubernetes.default.svc"),
+            Level.FAILED,
+            "token_of_the_cluster",
+        ),
     ],
+    ids=["good", "endless", "opaque", "about to end", "ended", "of the cluster"],
 )
 async def test_a_knative_token_is_judged(
-    tmp_path: Path, content: str, level: Level, words: str
+    tmp_path: Path, make: Callable[[], str], level: Level, words: str
 ) -> None:
-    file = tmp_path / "token"
+    file, content = tmp_path / "token", make()  # not at import, which may be minutes ago
     file.write_text(content)
     findings = await visit(RUNNER_BASE_URL=ELSEWHERE, RUNNER_KNATIVE_TOKEN_FILE=str(file))
     (found,) = of(findings, "token")
