@@ -1,5 +1,6 @@
 """Refuse early: past `limit` running requests, answering slowly helps no one."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,16 +24,33 @@ class LoadShed:
 
 
 class InFlight:
-    """How many requests run now: written by the middleware, read by the metrics."""
+    """Which requests run now: written by the middleware, read by metrics and console.
+
+    Attributes:
+        count: all of them, also those that are answered without a wait.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self._waiting: dict[int, tuple[float, web.Request]] = {}
 
     def admit(self, config: LoadShed) -> None:
         """Count one more request, which owes a decrement. Raises Overloaded instead."""
         if self.count >= config.limit:
             raise Overloaded(config.retry_after_s)
         self.count += 1
+
+    def begin(self, request: web.Request) -> None:
+        """The answer has to be waited for. Owes an `end`."""
+        self._waiting[id(request)] = (time.time(), request)
+
+    def end(self, request: web.Request) -> None:
+        """It is answered, or given up."""
+        self._waiting.pop(id(request), None)
+
+    def longest(self) -> tuple[tuple[float, web.Request], ...]:
+        """What is waited for and since when, in seconds since the epoch, the longest first."""
+        return tuple(self._waiting.values())  # as they came
 
 
 def load_shed(
@@ -57,9 +75,11 @@ def load_shed(
         if is_exempt(request):
             return await handler(request)
         in_flight.admit(source())
+        in_flight.begin(request)
         try:
             return await handler(request)
         finally:
+            in_flight.end(request)
             in_flight.count -= 1
 
     return shed

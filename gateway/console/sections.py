@@ -5,9 +5,10 @@ again sends what differs. That is why it tells times, never ages.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 
 from aiohttp import web
 
@@ -15,12 +16,23 @@ from backends.slot import Generation
 from gateway.console.extensions import Extensions
 from gateway.console.observer import OWN_ROUTES, Line, Observer
 from gateway.console.together import added_up
-from gateway.console.traffic import SHOWN_LINES, failures, newest, shown_all, slow
+from gateway.console.traffic import (
+    SHOWN_LINES,
+    SHOWN_RUNNING,
+    failures,
+    newest,
+    shown_all,
+    slow,
+)
 from gateway.fleet import Report
 from gateway.keys import FLEET, IN_FLIGHT, LINES_DROPPED, LIVE, METRICS, PROBER, RECEIPTS, STATE
 from gateway.probe import ProbeResult
 from gateway.settings import effective
+from middleware.access_log import FACTS
+from middleware.carried import carried
+from middleware.labels import method_of, route_of
 from middleware.redaction import Redactor
+from middleware.request_id import request_id_of
 
 SHOWN_RECEIPTS = 20
 
@@ -121,7 +133,20 @@ class Document:
                 {"route": route, "count": running[route]}
                 for route in sorted(running, key=lambda one: (-running[one], one))
             ],
+            "longest": list(islice(self._longest(), SHOWN_RUNNING)),
         }
+
+    def _longest(self) -> Iterator[dict[str, object]]:
+        for began_at, request in self._app[IN_FLIGHT].longest():
+            route = route_of(request)
+            if route not in OWN_ROUTES:
+                yield {
+                    "since": _iso(began_at),
+                    "method": method_of(request),
+                    "route": route,
+                    "extension": (carried(request, FACTS) or {}).get("extension"),
+                    "request_id": request_id_of(request),
+                }
 
 
 def _worker(report: Report) -> dict[str, object]:

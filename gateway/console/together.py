@@ -4,7 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.console import window
-from gateway.console.traffic import SHOWN_CODES, SHOWN_LINES, SHOWN_SLOW, newest, traffic
+from gateway.console.traffic import (
+    SHOWN_CODES,
+    SHOWN_LINES,
+    SHOWN_RUNNING,
+    SHOWN_SLOW,
+    newest,
+    traffic,
+)
 
 _READY: Final = "ready"
 
@@ -62,7 +69,14 @@ def _in_flight(said: Sequence[Said]) -> dict[str, object]:
             {"route": route, "count": routes[route]}
             for route in sorted(routes, key=lambda one: (-routes[one], one))
         ],
+        "longest": running_longest(said),
     }
+
+
+def running_longest(said: Iterable[Said]) -> list[Said]:
+    """The requests that have been running longest in any process, the longest first."""
+    running = _joined(each["longest"] for each in said)
+    return sorted(running, key=lambda one: str(one["since"]))[:SHOWN_RUNNING]
 
 
 def _failures(said: Iterable[Sequence[Said]]) -> list[Said]:

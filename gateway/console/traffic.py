@@ -14,6 +14,7 @@ SHARES: Final = (0.5, 0.95, 0.99)
 SHOWN_GROUPS: Final = 25
 SHOWN_LINES: Final = 30
 SHOWN_SLOW: Final = 15
+SHOWN_RUNNING: Final = 15
 SHOWN_CODES: Final = 30
 
 

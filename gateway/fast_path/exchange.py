@@ -215,6 +215,7 @@ class Exchange:
         request, answer, protocol = self.request, self._answer, self._protocol
         event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
         keep_alive = True
+        self._parts.in_flight.begin(request)
         try:
             if answer is None:
                 route = self._target.route
@@ -247,6 +248,7 @@ class Exchange:
             note_cut_off(request, failure)
             keep_alive = False
         finally:
+            self._parts.in_flight.end(request)
             self._end(event, status, outcome)
             protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
 

@@ -47,10 +47,11 @@ export function badge(word, state) {
   return make("span", { className: "badge", "data-state": state }, word);
 }
 
-/** A request's id, or its beginning; pressing it looks its log lines up. */
+/** A request's id, or what it begins and ends with; pressing it looks its log lines up. */
 export function requestId(id) {
   if (!id) return "";
-  const text = id.length > LONGEST_ID ? `${id.slice(0, LONGEST_ID)}…` : id;
+  // Ids that a gateway makes in a row begin alike: the end tells them apart.
+  const text = id.length > LONGEST_ID ? `${id.slice(0, 4)}…${id.slice(4 - LONGEST_ID)}` : id;
   return make("button", { type: "button", className: "id", "data-request-id": id, title: `Find ${id} in the log` }, text);
 }
 

@@ -39,6 +39,7 @@ function take(changed) {
 
 function reveal(id) {
   for (const each of ["login", "refused", "sections"]) $(each).hidden = each !== id;
+  $("contents").hidden = id !== "sections"; // its links would lead nowhere
   $("forget").hidden = !hasToken();
 }
 

@@ -1,10 +1,12 @@
 // Which backend answers, and swapping it.
 
-import { $, badge, clock, fillRows, make, milliseconds, say } from "./dom.js";
+import { $, badge, clock, fillRows, make, milliseconds, requestId, say } from "./dom.js";
+import { nameOf } from "./names.js";
 import { Refused, ask } from "./session.js";
 
 const OUTCOMES = { switched: "good", unchanged: "plain", refused: "bad" };
 let probedAt = null;
+let runsLongest = [];
 
 export function showBackend({ kind, name, generation, stopping }) {
   say($("backend-kind"), kind);
@@ -20,9 +22,10 @@ export function showHealth({ readiness, detail, latency_ms, probed_at }) {
   tick();
 }
 
-/** Let the probe's age grow. */
+/** Let ages grow. */
 export function tick() {
-  const age = probedAt === null ? "not probed yet" : `probed ${Math.max(0, Math.round((Date.now() - Date.parse(probedAt)) / 1000))} s ago`;
+  showLongest();
+  const age = probedAt === null ? "not probed yet" : `probed ${secondsSince(probedAt)} s ago`;
   const said = $("health-detail").dataset.said;
   say($("health-detail"), said && probedAt !== null ? `${said}, ${age}` : age);
 }
@@ -32,10 +35,27 @@ export function showDraining(old) {
   say($("draining"), each.length > 0 ? `draining: ${each.join(", ")}` : "nothing draining");
 }
 
-export function showInFlight({ total, counted, limit, routes }) {
+export function showInFlight({ total, counted, limit, routes, longest }) {
   say($("in-flight"), `${total}`);
   say($("in-flight-limit"), `${counted} of ${limit} allowed`);
   fillRows($("running"), routes, ({ route, count }) => [route, `${count}`], "Nothing is running.");
+  runsLongest = longest;
+  showLongest();
+}
+
+function showLongest() {
+  fillRows($("longest"), runsLongest, ({ since, method, route, extension, request_id }) => [
+    clock(since),
+    `${secondsSince(since)} s`,
+    method,
+    route,
+    nameOf(extension),
+    requestId(request_id),
+  ], "Nothing is running.");
+}
+
+function secondsSince(iso) {
+  return Math.max(0, Math.round((Date.now() - Date.parse(iso)) / 1000));
 }
 
 export function showWorkers(workers) {
@@ -72,7 +92,7 @@ function drained({ outcome, reason, drained_ms, cut_off }) {
 
 function details(receipt) {
   const text = JSON.stringify(receipt, null, 2);
-  return make("details", {}, make("summary", {}, "Show"), make("pre", {}, text));
+  return make("details", {}, make("summary", {}, "Show"), make("pre", { tabIndex: 0, role: "group", "aria-label": "Receipt" }, text));
 }
 
 export function offerReload() {

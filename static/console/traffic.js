@@ -10,7 +10,7 @@ const drawDurations = chart($("chart-durations"), ["p50", "p95", "p99"], { unit:
 
 export function showTraffic({ window_s, covered_s, total, routes, extensions, seconds }) {
   const all = covered_s === window_s;
-  say($("window"), all ? "The last two minutes." : `The last ${covered_s} seconds: as far as it is known.`);
+  say($("window"), all ? "The last two minutes." : known(covered_s));
   say($("total-rate"), total.per_second.toFixed(1));
   say($("total-requests"), `${total.requests} in all`);
   say($("total-errors"), `${total.errors}`);
@@ -49,7 +49,7 @@ export function showSlow({ from_ms, lines }) {
 export function showFailures(groups) {
   fillRows($("codes"), groups, ({ code: name, title, page, count, last }) => [
     page === null ? code(name) : make("a", { href: page }, name),
-    title ?? meaning(name),
+    title ?? meaning(name, last),
     `${count}`,
     clock(last.at),
     last.reason === name ? "" : (last.reason ?? "").replaceAll("_", " "),
@@ -59,8 +59,13 @@ export function showFailures(groups) {
   ], "None so far.");
 }
 
-function meaning(name) {
-  if (name.startsWith("answered_")) return "The extension's own answer";
+function known(covered_s) {
+  if (covered_s < 2) return "Known since a moment ago.";
+  return `The last ${covered_s} seconds: as far as it is known.`;
+}
+
+function meaning(name, { extension }) {
+  if (name.startsWith("answered_")) return extension ? "The extension's own answer" : "The gateway's own answer";
   if (name === "client_gone") return "The client left before the end";
   return "Broken off";
 }

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -325,6 +326,14 @@ async def test_what_runs_is_shown_without_the_console_itself(
     runner.may_answer.set()
     (await slow).close()
     assert shown["in_flight"]["routes"] == [{"route": "/api/ext/{extension}/{path}", "count": 1}]
+    (longest,) = shown["in_flight"]["longest"]
+    assert datetime.fromisoformat(longest.pop("since")) <= datetime.now(UTC)
+    assert longest.pop("request_id") == runner.executed[-1].headers["x-request-id"]
+    assert longest == {
+        "method": "GET",
+        "route": "/api/ext/{extension}/{path}",
+        "extension": "registry-1",
+    }
     assert shown["backend"]["in_flight"] == 1
 
 

@@ -1,6 +1,6 @@
 """What several processes remember, as the console shows it."""
 
-from gateway.console.together import draining
+from gateway.console.together import draining, running_longest
 from gateway.console.traffic import newest, traffic
 from gateway.console.window import Picture, Window, added_up
 
@@ -47,6 +47,14 @@ def test_a_generation_drains_until_the_last_process_has_drained_it() -> None:
     ]
     told = [(one["generation"], one["in_flight"]) for one in draining([first, second])]
     assert told == [(1, 4), (2, 3)]
+
+
+def test_what_runs_longest_in_any_process_comes_first_and_the_list_has_an_end() -> None:
+    at = "2026-11-27T01:00:{:02}.000+00:00".format
+    first = {"longest": [{"since": at(second)} for second in range(1, 40, 2)]}
+    second = {"longest": [{"since": at(second)} for second in range(0, 40, 2)]}
+    told = running_longest([first, second])
+    assert [one["since"] for one in told] == [at(second) for second in range(15)]
 
 
 def test_the_newest_lines_of_all_come_first() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 from aiohttp import web
@@ -50,11 +51,14 @@ async def test_the_one_too_many_is_told_when_to_come_back(aiohttp_client: Aiohtt
     probe = await client.get("/healthz")
     door.may_answer.set()
 
+    ((began_at, waiting),) = door.in_flight.longest()
+    assert (waiting.path, began_at <= time.time()) == ("/", True)
     assert (second.status, second.headers["Retry-After"]) == (503, "7")
     assert (probe.status, await probe.text()) == (200, "1")
     assert (await first).status == 200
     assert (await client.get("/")).status == 200
     assert door.in_flight.count == 0
+    assert door.in_flight.longest() == ()
 
 
 async def test_a_reload_moves_the_limit(aiohttp_client: AiohttpClient) -> None:
