@@ -16,6 +16,7 @@ MAX_FIELDS: Final = 128
 
 _HEAD_END: Final = b"\r\n\r\n"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) [\x20-\x7e]*")
+_NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _BLANK: Final = (b" ", b"\t")
 # A field of these says more about the connection than this file wants to know.
@@ -86,6 +87,8 @@ def _is_length_told(status: int, headers: Pairs, came: int) -> bool:
             length = value
         elif name in _UNCOMMON or (name == "connection" and value.lower() != "keep-alive"):
             return False
+    if status == _NO_CONTENT:
+        return False  # it has no body, whatever its length says: llhttp may pass over what follows
     if status == _NOT_MODIFIED:
         return length is None and not came
     return length is not None and len(length) < 10 and int(length) == came

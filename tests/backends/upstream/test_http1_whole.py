@@ -36,6 +36,7 @@ def answers(draw: st.DrawFn) -> bytes:
 @given(answers())
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: 1\r\n\r\nabc")
 @example(b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n')
+@example(b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n\r\n\r\n")
 def test_both_readers_are_of_one_mind(raw: bytes) -> None:
     whole = WholeAnswerReader().read(raw)
     if whole is None:
