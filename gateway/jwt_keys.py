@@ -10,6 +10,7 @@ in another way is spared its 8 MiB.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from middleware.jwt_tokens import SigningKey
@@ -36,11 +37,11 @@ class KnownKeys:
     """
 
     keys: tuple[SigningKey, ...]
-    content: bytes = field(repr=False)
-    shared_secrets: bool
+    content: bytes = field(repr=False, compare=False)
+    shared_secrets: bool = field(compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _read_again, (self.content, self.shared_secrets)
+        return partial(read_keys, shared_secrets=self.shared_secrets), (self.content,)
 
     @property
     def version(self) -> object:
@@ -79,10 +80,6 @@ def read_keys(content: bytes, *, shared_secrets: bool) -> KnownKeys:
     if not keys:
         raise NoUsableKey("it holds no key that can check a signature")
     return KnownKeys(keys, content, shared_secrets)
-
-
-def _read_again(content: bytes, shared_secrets: bool) -> KnownKeys:
-    return read_keys(content, shared_secrets=shared_secrets)
 
 
 def _usable(members: Iterable[object], *, shared_secrets: bool) -> Iterable[SigningKey]:

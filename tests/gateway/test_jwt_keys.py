@@ -1,4 +1,5 @@
 import json
+import pickle
 from typing import Any
 
 import jwt
@@ -100,3 +101,11 @@ def test_a_token_without_a_key_id_is_checked_only_where_there_is_one_key() -> No
 def test_anything_else_is_refused(content: bytes) -> None:
     with pytest.raises(NoUsableKey):
         read_keys(content, shared_secrets=True)
+
+
+def test_the_same_keys_in_other_words_are_the_same_keys_also_in_another_process() -> None:
+    told = {"keys": [_jwk(EC, kid="ec")]}
+    plain = read_keys(json.dumps(told).encode(), shared_secrets=False)
+    spaced = read_keys(json.dumps(told, indent=2).encode(), shared_secrets=False)
+    assert plain == spaced
+    assert pickle.loads(pickle.dumps(spaced)) == plain
