@@ -1,21 +1,19 @@
 """The variables of GATEWAY_AUTH=jwt, and what they come to."""
 
-import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 from gateway.jwt_keys import ALGORITHMS, KnownKeys, NoUsableKey, read_keys
 from gateway.value_forms import (
-    MAX_PEM_FILE_BYTES,
     Accepts,
     FieldValue,
+    FileVersion,
     HttpUrl,
     Seconds,
-    readable,
+    read_version,
+    refuse,
     split_items,
 )
 from gateway.variable_marks import Otherwise, Section
@@ -40,34 +38,26 @@ AuthSettings = DevAuth | ProxyAuth | JwtSettings
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFile:
-    """A file of keys, read; another content is another value."""
+class KeyFile(FileVersion):
+    """A file of keys, read."""
 
-    path: Path
-    fingerprint: str
     keys: KnownKeys = field(compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return str(self.path)
 
 
 def _key_file(text: object) -> object:
     if not isinstance(text, str):
         return text
-    path = readable(Path(text))
-    with path.open("rb") as file:
-        content = file.read(MAX_PEM_FILE_BYTES)
+    version, content = read_version(text)
     try:
         keys = read_keys(content, shared_secrets=True)
     except NoUsableKey as why:
-        problem = {"problem": f"names a file without a usable key: {why}"}
-        raise PydanticCustomError("refused", "{problem}", problem) from None
-    return KeyFile(path, hashlib.sha256(content).hexdigest(), keys)
+        raise refuse(f"names a file without a usable key: {why}") from None
+    return KeyFile(version.path, version.fingerprint, keys)
 
 
 def _algorithms(words: tuple[str, ...]) -> tuple[str, ...]:
     if not ALGORITHMS.issuperset(words):
-        raise PydanticCustomError("refused", "names an algorithm that is not accepted")
+        raise refuse("names an algorithm that is not accepted")
     return tuple(dict.fromkeys(words))
 
 

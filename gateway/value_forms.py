@@ -41,7 +41,8 @@ class Secret:
     """Marks a variable whose value is shown to nobody."""
 
 
-def _refuse(problem: str) -> PydanticCustomError:
+def refuse(problem: str) -> PydanticCustomError:
+    """What a validator raises; `problem` goes on after the variable's name."""
     # The message is a template of its own: braces in it would be taken for places.
     return PydanticCustomError("refused", "{problem}", {"problem": problem})
 
@@ -50,11 +51,11 @@ def _whole_number(text: object) -> object:
     # int() and pydantic also take "1_000", " 7 " and "7.0", which no other tool reads alike.
     if isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text) is None:
         if text.startswith(("tcp://", "udp://")):
-            raise _refuse(
+            raise refuse(
                 "holds an address that Kubernetes writes for a Service of that name"
                 " (enableServiceLinks: false in the pod stops it)"
             )
-        raise _refuse("is not a whole number")
+        raise refuse("is not a whole number")
     return text
 
 
@@ -63,7 +64,7 @@ def _worker_count(text: object) -> object:
         return "auto"
     count = _whole_number(text)
     if isinstance(count, str | int) and not 1 <= int(count) <= MAX_WORKERS:
-        raise _refuse(f"is not between 1 and {MAX_WORKERS}")
+        raise refuse(f"is not between 1 and {MAX_WORKERS}")
     return int(count) if isinstance(count, str) else count
 
 
@@ -76,15 +77,15 @@ def _split_http_url(text: str) -> SplitResult:
         url = urlsplit(text)
         port = url.port
     except ValueError:
-        raise _refuse("is not a URL") from None
+        raise refuse("is not a URL") from None
     if url.scheme not in _DEFAULT_PORTS:
-        raise _refuse("does not begin with http:// or https://")
+        raise refuse("does not begin with http:// or https://")
     if not url.hostname or port == 0 or _VISIBLE_ASCII.fullmatch(text) is None or "\\" in text:
-        raise _refuse("has no usable host")
+        raise refuse("has no usable host")
     if "@" in url.netloc:
-        raise _refuse("holds a user name or a password")
+        raise refuse("holds a user name or a password")
     if "?" in text or "#" in text:
-        raise _refuse("holds a query or a fragment")
+        raise refuse("holds a query or a fragment")
     return url
 
 
@@ -97,19 +98,19 @@ def _public_base(text: str) -> str:
     if not text.startswith("/"):
         return _http_url(text)
     if text.startswith("//") or "\\" in text or _VISIBLE_ASCII.fullmatch(text) is None:
-        raise _refuse("is not a path on this host")
+        raise refuse("is not a path on this host")
     if "?" in text or "#" in text or {".", ".."} & set(text.split("/")):
-        raise _refuse("holds a query, a fragment or a dot segment")
+        raise refuse("holds a query, a fragment or a dot segment")
     return text.rstrip("/") or "/"
 
 
 def _origin(text: str) -> str:
     """The serialisation a browser sends: RFC 6454 section 6.2, without the default port."""
     if text == "*":
-        raise _refuse("'*' would let every site read answers")
+        raise refuse("'*' would let every site read answers")
     url = _split_http_url(text.lower())
     if url.path:
-        raise _refuse("holds a path")
+        raise refuse("holds a path")
     if url.port == _DEFAULT_PORTS[url.scheme]:
         return f"{url.scheme}://{url.netloc.rpartition(':')[0]}"
     return f"{url.scheme}://{url.netloc}"
@@ -127,9 +128,9 @@ def _origins(items: tuple[str, ...]) -> tuple[str, ...]:
 def _egress_hosts(items: tuple[str, ...]) -> tuple[str, ...]:
     hosts = [item.lower().removeprefix(".") for item in items]
     if any("*" in host for host in hosts):
-        raise _refuse("holds '*'; a host already stands for its subdomains")
+        raise refuse("holds '*'; a host already stands for its subdomains")
     if not all(_is_host(host) for host in hosts):
-        raise _refuse("holds something that is not a host name")
+        raise refuse("holds something that is not a host name")
     return tuple(dict.fromkeys(hosts))
 
 
@@ -143,43 +144,42 @@ def _is_host(text: str) -> bool:
 
 def _listen_host(text: str) -> str:
     if not _is_host(text):
-        raise _refuse("is neither an address nor a host name")
+        raise refuse("is neither an address nor a host name")
     return text
 
 
 def _authority(text: str) -> str:
     name, colon, port = text.partition(":")
     if not _is_host(name) or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
-        raise _refuse("is not a host name, with or without a port")
+        raise refuse("is not a host name, with or without a port")
     return text.lower()
 
 
 def _dns_label(text: str) -> str:
     if _DNS_LABEL.fullmatch(text) is None:
-        raise _refuse("is not a name that Kubernetes takes (RFC 1123)")
+        raise refuse("is not a name that Kubernetes takes (RFC 1123)")
     return text
 
 
 def _tenant(text: str) -> str:
     if not is_identifier(text):
-        raise _refuse("is not a tenant id")
+        raise refuse("is not a tenant id")
     return text
 
 
 def _token(text: str) -> str:
     if _VISIBLE_ASCII.fullmatch(text) is None:
-        raise _refuse("holds characters that a header field cannot carry, or is too long")
+        raise refuse("holds characters that a header field cannot carry, or is too long")
     return text
 
 
 def _field_value(text: str) -> str:
     if _FIELD_VALUE.fullmatch(text) is None:
-        raise _refuse("holds characters that a header field cannot carry, or is too long")
+        raise refuse("holds characters that a header field cannot carry, or is too long")
     return text
 
 
-def readable(path: Path) -> Path:
-    """`path`, if it is a file that can be read, again and again. Raises PydanticCustomError."""
+def _readable(path: Path) -> Path:
     try:
         is_pipe = path.is_fifo()
         if not is_pipe:
@@ -187,9 +187,9 @@ def readable(path: Path) -> Path:
                 file.read(1)
     except (OSError, ValueError) as failure:
         reason = getattr(failure, "strerror", None) or "not a file name"
-        raise _refuse(f"names a file that cannot be read ({reason.lower()})") from None
+        raise refuse(f"names a file that cannot be read ({reason.lower()})") from None
     if is_pipe:
-        raise _refuse("names a pipe, which cannot be read again on reload")
+        raise refuse("names a pipe, which cannot be read again on reload")
     return path
 
 
@@ -204,17 +204,20 @@ class FileVersion:
         return str(self.path)
 
 
-def _file_version(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    path = readable(Path(text))
+def read_version(text: str) -> tuple[FileVersion, bytes]:
+    """The file of that name as it is now, and what it holds. Raises PydanticCustomError."""
+    path = _readable(Path(text))
     with path.open("rb") as file:
         content = file.read(MAX_PEM_FILE_BYTES)
-    return FileVersion(path, hashlib.sha256(content).hexdigest())
+    return FileVersion(path, hashlib.sha256(content).hexdigest()), content
+
+
+def _file_version(text: object) -> object:
+    return read_version(text)[0] if isinstance(text, str) else text
 
 
 def _secret_file(path: Path) -> Path:
-    read_secret(readable(path))
+    read_secret(_readable(path))
     return path
 
 
@@ -229,7 +232,7 @@ def read_secret(path: Path) -> str:
         content = file.read(MAX_SECRET_FILE_BYTES + 1)
     text = content.decode("latin-1").strip()
     if len(content) > MAX_SECRET_FILE_BYTES or _VISIBLE_ASCII.fullmatch(text) is None:
-        raise _refuse("names a file whose content is not one token")
+        raise refuse("names a file whose content is not one token")
     return text
 
 
@@ -283,7 +286,7 @@ Token = Annotated[
     str, AfterValidator(_token), Secret(), Accepts("visible ASCII characters, at most 8192")
 ]
 FieldValue = Annotated[str, AfterValidator(_field_value), Accepts("printable ASCII, one line")]
-ReadableFile = Annotated[Path, AfterValidator(readable), Accepts("a file that can be read")]
+ReadableFile = Annotated[Path, AfterValidator(_readable), Accepts("a file that can be read")]
 PemFile = Annotated[
     FileVersion,
     BeforeValidator(_file_version),

@@ -28,12 +28,12 @@ class Variable:
 
 
 def _facts(info: FieldInfo) -> Iterator[object]:
-    """The marks of a field, also those inside an optional type."""
-    yield from info.metadata
+    """The marks of a field, its own before those of its type, also inside an optional one."""
+    yield from reversed(info.metadata)
     pending: list[Any] = [info.annotation]
     while pending:
         annotation = pending.pop()
-        yield from getattr(annotation, "__metadata__", ())
+        yield from reversed(getattr(annotation, "__metadata__", ()))
         pending.extend(getattr(annotation, "__args__", ()))
 
 
