@@ -36,6 +36,7 @@ from gateway.keys import (
     UI_WATCHERS,
 )
 from gateway.live import Live, LiveRef
+from gateway.places import Places
 from gateway.probe import Prober
 from gateway.receipts import Receipts
 from gateway.reports import UI_TENANT, report
@@ -44,7 +45,7 @@ from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
 from gateway.state import State
 from gateway.swap import Openers, Swapper
-from gateway.ui_reload import UiWatchers
+from gateway.ui_reload import MAX_WATCHERS
 from gateway.ui_tenants import UiTenants
 from gateway.warming import warm
 from middleware.access_log import Sink, through_structlog
@@ -89,7 +90,7 @@ def create_app(
     app[UI_TENANTS] = UiTenants(
         _signing_key(settings), on_remembered=partial(fleet.tell, UI_TENANT)
     )
-    app[UI_WATCHERS] = UiWatchers()
+    app[UI_WATCHERS] = Places(MAX_WATCHERS, retry_after_s=5, reason="too_many_pages_watching")
     cache = app[ASSET_CACHE] = AssetCache(
         max_bytes=settings.asset_cache_bytes, folder=settings.asset_cache_dir
     )

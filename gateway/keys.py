@@ -9,11 +9,11 @@ from gateway.asset_cache.cache import AssetCache
 from gateway.fast_path.path import FastPath
 from gateway.fleet import Fleet
 from gateway.live import Live, LiveRef
+from gateway.places import Places
 from gateway.probe import Prober
 from gateway.receipts import Receipts
 from gateway.reload import Reloading
 from gateway.state import State
-from gateway.ui_reload import UiWatchers
 from gateway.ui_tenants import UiTenants
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
@@ -28,7 +28,7 @@ METRICS = web.AppKey("metrics", Metrics)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 ASSET_CACHE = web.AppKey("asset_cache", AssetCache)
 UI_TENANTS = web.AppKey("ui_tenants", UiTenants)
-UI_WATCHERS = web.AppKey("ui_watchers", UiWatchers)
+UI_WATCHERS = web.AppKey("ui_watchers", Places)
 STATE = web.AppKey("state", State)
 FAST_PATH = web.AppKey("fast_path", FastPath)
 LINES_DROPPED: web.AppKey[Callable[[], int]] = web.AppKey("lines_dropped")

@@ -9,15 +9,15 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from backends.contract import AssetRequest, AssetResponse
 from backends.upstream.bodies import content_length, read_whole
+from gateway.event_streams import HEARTBEAT_S
 from gateway.installs.contract import ExtensionNotInstalled, Install, RegistryUnavailable
-from middleware.errors import Overloaded
 
 FOLDER: Final = "ext-ui-reload"
 """Beside `ext-ui`, so that whatever leads to pages leads here too."""
@@ -25,9 +25,8 @@ SCRIPT: Final = "page.js"
 
 LARGEST_PAGE_BYTES: Final = 4 * 1024 * 1024
 LOOK_S: Final = 0.3
-HEARTBEAT_S: Final = 15.0
 MAX_WATCHERS: Final = 64
-_RETRY_AFTER_S: Final = 5
+"""Pages that wait for their extension's next install."""
 
 _NOT_OF_THIS_PAGE: Final = frozenset({
     "content-length", "etag", "last-modified", "accept-ranges", "content-digest", "repr-digest",
@@ -84,24 +83,6 @@ async def with_script(response: AssetResponse, path: str, *, head: bool) -> Asse
     kept = tuple(pair for pair in response.headers if pair[0] not in _NOT_OF_THIS_PAGE)
     total = str(length + len(script))
     return replace(response, headers=(*kept, ("content-length", total)), body=body)
-
-
-class UiWatchers:
-    """The pages that wait for their extension's next install, and how many they may be."""
-
-    def __init__(self) -> None:
-        self._watching = 0
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for one page. Raises Overloaded when all are taken."""
-        if self._watching >= MAX_WATCHERS:
-            raise Overloaded(_RETRY_AFTER_S, "too_many_pages_watching")
-        self._watching += 1
-        try:
-            yield
-        finally:
-            self._watching -= 1
 
 
 async def next_install(

@@ -6,20 +6,19 @@ document, so the second one costs a comparison.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Final
 
 import orjson
 
 from gateway.console.sections import Sections
-from middleware.errors import Overloaded
+from gateway.event_streams import HEARTBEAT_S
+from gateway.places import Places
 
 MAX_VIEWERS: Final = 8
 EVERY_S: Final = 1.0
-HEARTBEAT_S: Final = 15.0
 _FRESH_S: Final = EVERY_S / 2
-_RETRY_AFTER_S: Final = 10
 _NOTHING: Final = object()
 
 HEARTBEAT: Final = b": still here\n\n"
@@ -48,22 +47,15 @@ class Feed:
         self._gathering = asyncio.Lock()
         self._document: Sections = {}
         self._fresh_until = 0.0
-        self._viewers = 0
+        self._places = Places(MAX_VIEWERS, retry_after_s=10, reason="too_many_console_viewers")
 
     def stop(self) -> None:
         """End every stream now, and every later one after its first event."""
         self._stopped.set()
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> AbstractContextManager[None]:
         """One viewer's place for as long as the block runs. Raises Overloaded when none is left."""
-        if self._viewers >= MAX_VIEWERS:
-            raise Overloaded(_RETRY_AFTER_S, "too_many_console_viewers")
-        self._viewers += 1
-        try:
-            yield
-        finally:
-            self._viewers -= 1
+        return self._places.place()
 
     async def document(self) -> Sections:
         """The document, at most half a second old."""

@@ -15,8 +15,8 @@ from gateway.asset_cache.bodies import SLICE_BYTES
 from gateway.fast_path.request import FastRequest
 from gateway.keys import ASSET_CACHE, LIVE, UI_TENANTS
 from gateway.outcomes import InvalidContentHash
-from gateway.routes import heartbeats
 from gateway.routes.delegate import delegated
+from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
 from gateway.ui_reload import asking_for_all, may_be_page, with_script
@@ -220,8 +220,8 @@ async def _send(request: web.Request, found: AssetResponse) -> web.StreamRespons
     response = web.StreamResponse(status=found.status)
     response.headers.update(headers)
     parts: AsyncIterable[bytes] = found.body
-    if heartbeats.may_have_heartbeats(found.headers):
-        parts = heartbeats.with_heartbeats(found.body, heartbeats.HEARTBEAT_S)
+    if may_have_heartbeats(found.headers):
+        parts = with_heartbeats(found.body)
     try:
         return await _stream(request, response, parts)
     finally:

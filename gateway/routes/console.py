@@ -4,7 +4,6 @@
 one, which no plain navigation could send.
 """
 
-import asyncio
 from contextlib import aclosing
 from typing import Final
 
@@ -12,6 +11,7 @@ import aiohttp_jinja2
 from aiohttp import hdrs, web
 
 from gateway.console.setup import CONSOLE
+from gateway.event_streams import write_event
 from gateway.keys import LIVE
 from gateway.routes.health import json_response
 from middleware.admin import require_admin
@@ -79,16 +79,8 @@ async def live(request: web.Request) -> web.StreamResponse:
             async for event in events:
                 if not _may_still_look(request):
                     break
-                await _send(response, event)
+                await write_event(response, event, within_s=_WRITE_S)
     return response
-
-
-async def _send(response: web.StreamResponse, event: bytes) -> None:
-    try:
-        async with asyncio.timeout(_WRITE_S):
-            await response.write(event)
-    except TimeoutError:
-        raise ConnectionResetError("the viewer has stopped reading") from None
 
 
 def _may_still_look(request: web.Request) -> bool:

@@ -13,8 +13,8 @@ from typing import Final
 
 from backends.contract import ByteStream, Pairs
 from backends.upstream.bodies import content_length, is_event_stream
+from gateway.event_streams import HEARTBEAT_S
 
-HEARTBEAT_S: Final = 15.0
 HEARTBEAT: Final = b":\n"
 
 
@@ -26,8 +26,8 @@ def may_have_heartbeats(headers: Pairs) -> bool:
     return all(value.strip().lower() == "identity" for value in codings)
 
 
-async def with_heartbeats(body: ByteStream, every_s: float) -> AsyncIterator[bytes]:
-    """The parts of `body`, and a comment whenever none has come for `every_s`.
+async def with_heartbeats(body: ByteStream) -> AsyncIterator[bytes]:
+    """The parts of `body`, and a comment whenever none has come for HEARTBEAT_S.
 
     None is put inside a line, where it would become part of an event's data.
     """
@@ -36,7 +36,7 @@ async def with_heartbeats(body: ByteStream, every_s: float) -> AsyncIterator[byt
     part = asyncio.ensure_future(_next_of(parts))
     try:
         while True:
-            done, _ = await asyncio.wait((part,), timeout=every_s)
+            done, _ = await asyncio.wait((part,), timeout=HEARTBEAT_S)
             if done:
                 content = part.result()
                 if content is None:

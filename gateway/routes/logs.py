@@ -1,6 +1,5 @@
 """The logs as server-sent events, for operators: the gateway's own lines and the runner's."""
 
-import asyncio
 import re
 import time
 from contextlib import aclosing
@@ -8,13 +7,13 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.event_streams import HEARTBEAT_S, write_event
 from gateway.keys import FLEET, LIVE, STATE
 from gateway.log_stream import Asked, LogEvent, LogStream, OthersLines
 from gateway.log_tap import TAP, TooManyWatchers
 from middleware.errors import InvalidRequest, RateLimited
 
 WRITE_S: Final = 15.0
-HEARTBEAT_S: Final = 15.0
 MAX_TAIL: Final = 1000
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
@@ -48,7 +47,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
         found = await stream.so_far(asked)
         await response.prepare(request)
         for line in found:
-            await _write(response, _spelled(line))
+            await write_event(response, _spelled(line), within_s=WRITE_S)
         return response
     async with aclosing(stream.to_come(asked)) as events:
         try:
@@ -56,24 +55,20 @@ async def logs(request: web.Request) -> web.StreamResponse:
         except TooManyWatchers:
             raise RateLimited(5, "too_many_log_readers") from None
         await response.prepare(request)
-        await _write(response, b": following\n\n" if first is None else _spelled(first))
+        await write_event(
+            response, b": following\n\n" if first is None else _spelled(first), within_s=WRITE_S
+        )
         spoke = time.monotonic()
         async for event in events:
             if state.stopping:
                 break
             if event is None and time.monotonic() - spoke < HEARTBEAT_S:
                 continue
-            await _write(response, b": alive\n\n" if event is None else _spelled(event))
+            await write_event(
+                response, b": alive\n\n" if event is None else _spelled(event), within_s=WRITE_S
+            )
             spoke = time.monotonic()
     return response
-
-
-async def _write(response: web.StreamResponse, event: bytes) -> None:
-    try:
-        async with asyncio.timeout(WRITE_S):
-            await response.write(event)
-    except TimeoutError:
-        raise ConnectionResetError("the reader takes nothing") from None
 
 
 def _spelled(event: LogEvent) -> bytes:

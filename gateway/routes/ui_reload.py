@@ -3,7 +3,6 @@
 While that is off, nothing is there.
 """
 
-import asyncio
 from contextlib import aclosing
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
+from gateway.event_streams import write_event
 from gateway.installs.contract import Install
 from gateway.keys import LIVE, STATE, UI_TENANTS, UI_WATCHERS
 from gateway.routes.assets import Address, address_of, tenant_of_page
@@ -64,7 +64,7 @@ async def changes(request: web.Request) -> web.StreamResponse:
         async with aclosing(found) as installs:
             async for install in installs:
                 event = b": waiting\n\n" if install is None else _event(request, address, install)
-                await _write(response, event)
+                await write_event(response, event, within_s=WRITE_S)
     return response
 
 
@@ -77,14 +77,6 @@ def _event(request: web.Request, address: Address, install: Install) -> bytes:
         )
     data = orjson.dumps({"contentHash": install.content_hash, "signed": signed})
     return b"event: installed\ndata: " + data + b"\n\n"
-
-
-async def _write(response: web.StreamResponse, event: bytes) -> None:
-    try:
-        async with asyncio.timeout(WRITE_S):
-            await response.write(event)
-    except TimeoutError:
-        raise ConnectionResetError("the page takes nothing") from None
 
 
 def _require_switched_on(request: web.Request) -> None:
