@@ -83,7 +83,6 @@ class _Ticker:
         self._engine = engine
         self._change = threading.Condition()
         self._guests = 0
-        self._asleep = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guest-epoch", daemon=True)
         self._thread.start()
@@ -91,8 +90,7 @@ class _Ticker:
     def begin(self) -> None:
         with self._change:
             self._guests += 1
-            if self._asleep:
-                self._change.notify()
+            self._change.notify()  # nobody, while it ticks
 
     def end(self) -> None:
         with self._change:
@@ -107,9 +105,7 @@ class _Ticker:
     def _run(self) -> None:
         while not self._stopped.is_set():
             with self._change:
-                self._asleep = True
                 self._change.wait_for(lambda: self._guests or self._stopped.is_set())
-                self._asleep = False
             idle_ticks = 0
             while idle_ticks < _LINGER_TICKS and not self._stopped.wait(TICK_S):
                 self._engine.increment_epoch()
