@@ -101,7 +101,7 @@ async def exercise(work: str, times: int, folder: Path) -> None:
         await _open_page(client, site)
         for name, count in (*((name, _WARM) for name in alike), (work, times)):
             exchange = exchanges[name]
-            request = _request(exchange)
+            request = exchange.raw()
             for _ in range(count):
                 head = await client.ask(request, bodiless=exchange.status == 304)
                 if int(head.split(b" ", 2)[1]) != exchange.status:
@@ -131,7 +131,7 @@ async def _gateway(
 async def _open_page(client: Client, site: Site) -> None:
     target = f"/gateway/v1/extensions/{site.install.extension_slug}/ui-url"
     headers = ((KEY_HEADER, _KEY), (TENANT_HEADER, TENANT))
-    await client.ask(_request(Exchange(target, headers, 200, b"")), bodiless=False)
+    await client.ask(Exchange(target, headers, 200, b"").raw(), bodiless=False)
 
 
 def _answers(site: Site) -> dict[bytes, bytes]:
@@ -150,14 +150,6 @@ def _answer(content_type: bytes, fields: bytes, body: bytes) -> bytes:
         b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b"
         % (content_type, len(body), fields, body)
     )  # fmt: skip
-
-
-def _request(exchange: Exchange) -> bytes:
-    lines = [f"{exchange.method} {exchange.target} HTTP/1.1", "Host: 127.0.0.1"]
-    lines += [f"{name}: {value}" for name, value in exchange.headers]
-    if exchange.body:
-        lines.append(f"Content-Length: {len(exchange.body)}")
-    return "\r\n".join(lines).encode() + _HEAD_END + exchange.body
 
 
 def _message_bytes(received: bytes) -> int | None:

@@ -131,14 +131,6 @@ def share(took: Sequence[float], part: float) -> float:
     return round(took[max(0, math.ceil(len(took) * part) - 1)] * 1000, 3)
 
 
-def _raw(exchange: Exchange) -> bytes:
-    lines = [f"{exchange.method} {exchange.target} HTTP/1.1", "Host: 127.0.0.1"]
-    lines += [f"{name}: {value}" for name, value in exchange.headers]
-    if exchange.body:
-        lines.append(f"Content-Length: {len(exchange.body)}")
-    return "\r\n".join(lines).encode() + _HEAD_END + exchange.body
-
-
 def _runners(tools: Tools, site: Site, folder: Path, stack: ExitStack) -> list[int]:
     ports = []
     for name in ("first", "second"):
@@ -185,7 +177,7 @@ async def _measure(
 
     async def take(says: str, port: int, exchange: Exchange, rate: float) -> None:
         took, wrong = await open_load(
-            port, _raw(exchange), len(exchange.answer), rate=rate, seconds=seconds
+            port, exchange.raw(), len(exchange.answer), rate=rate, seconds=seconds
         )
         p50, p99 = share(took, 0.5), share(took, 0.99)
         click.echo(

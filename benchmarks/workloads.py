@@ -47,6 +47,14 @@ class Exchange:
     body: bytes = b""
     etag: str | None = None
 
+    def raw(self) -> bytes:
+        """The request as it is sent over HTTP/1.1."""
+        lines = [f"{self.method} {self.target} HTTP/1.1", "Host: 127.0.0.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if self.body:
+            lines.append(f"Content-Length: {len(self.body)}")
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
+
 
 @dataclass(frozen=True)
 class Work:

@@ -270,3 +270,7 @@ async def test_a_closed_backend_says_so_and_may_be_closed_twice(subject: Subject
     with pytest.raises(BackendError):
         await subject.backend.execute(subject.call("GET", "/hello"))
     assert (await subject.backend.health()).readiness is Readiness.DOWN
+
+
+__all__ = [name for name in globals() if name.startswith("test_")]
+"""The suite, for modules that bring a subject of their own."""

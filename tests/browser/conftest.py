@@ -16,6 +16,7 @@ from tests.journeys.process import GatewayProcess, gateway_process
 from tests.rigs.nextjs import PROXY_KEY, TENANT, NextApp, free_port, serving
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
+CLIENTS = Path(__file__).parent / "clients"  # what tests have of npm, and a page made of it
 WAIT_MS = 60_000  # the first visit of a page compiles it, beside whatever else the machine does
 expect.set_options(timeout=WAIT_MS)
 
@@ -51,6 +52,13 @@ def app(
 def start_gateway(app: NextApp, bundle_dir: Path, tmp_path: Path) -> StartGateway:
     """Starts the app's gateway with these variables in its env file."""
 
+    tls = {}
+    if app.tls is not None:
+        tls = {
+            "GATEWAY_TLS_CERT": str(app.tls.server),
+            "GATEWAY_TLS_KEY": str(app.tls.server_key),
+        }
+
     def start(
         port: int = app.gateway_port, bundle_dir: Path = bundle_dir, **variables: str
     ) -> AbstractAsyncContextManager[GatewayProcess]:
@@ -61,6 +69,7 @@ def start_gateway(app: NextApp, bundle_dir: Path, tmp_path: Path) -> StartGatewa
                 "GATEWAY_AUTH": "proxy",
                 "GATEWAY_PROXY_KEY": PROXY_KEY,
                 "RUNNER_BUNDLE_DIR": str(bundle_dir),
+                **tls,
             },
             env_file=variables,
         )

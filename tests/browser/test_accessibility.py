@@ -4,7 +4,6 @@ Pictures of all of them go to the folder that SCREENSHOTS names, for a person to
 """
 
 import os
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +11,13 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from tests.browser.conftest import WAIT_MS
+from tests.browser.conftest import CLIENTS, WAIT_MS
 from tests.fakes.runner import Envelope, FakeRunner, HttpAnswer
 from tests.gateway.harness import Gateway, in_front_of, running
+from tests.rigs.npm import node_modules
 
 pytestmark = pytest.mark.browser
 
-AXE = "axe-core@4.14.1"
 RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
 SIZES = {
     "wide": ViewportSize(width=1280, height=900),
@@ -29,12 +28,9 @@ Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, from npm."""
-    folder = tmp_path_factory.mktemp("axe")
-    npm = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts")
-    subprocess.run((*npm, "--prefix", str(folder), AXE), check=True, timeout=120)
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+def axe() -> str:
+    """The source of axe-core."""
+    return (node_modules(CLIENTS) / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture

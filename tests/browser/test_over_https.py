@@ -8,7 +8,6 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,7 @@ from tests.browser.test_through_next import (
     test_an_aborted_call_is_cancelled_at_the_runner,
     test_events_reach_a_browser_one_by_one,
 )
-from tests.journeys.process import GatewayProcess, gateway_process
-from tests.rigs.nextjs import PROXY_KEY, NextApp, free_port, serving
+from tests.rigs.nextjs import NextApp, free_port, serving
 
 __all__ = [
     "test_a_swap_under_a_page_that_keeps_asking_shows_in_the_tag_alone",
@@ -69,29 +67,6 @@ def app(tls: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("nextjs-https") / "app"
     with serving(folder, gateway_port=free_port(), tls=tls) as running:
         yield running
-
-
-@pytest.fixture
-def start_gateway(
-    app: NextApp, tls: Certificates, bundle_dir: Path, tmp_path: Path
-) -> StartGateway:
-    """Starts the app's gateway, which speaks HTTPS."""
-
-    def start(**variables: str) -> AbstractAsyncContextManager[GatewayProcess]:
-        return gateway_process(
-            tmp_path,
-            environ={
-                "GATEWAY_PORT": str(app.gateway_port),
-                "GATEWAY_AUTH": "proxy",
-                "GATEWAY_PROXY_KEY": PROXY_KEY,
-                "GATEWAY_TLS_CERT": str(tls.server),
-                "GATEWAY_TLS_KEY": str(tls.server_key),
-                "RUNNER_BUNDLE_DIR": str(bundle_dir),
-            },
-            env_file=variables,
-        )
-
-    return start
 
 
 @pytest.fixture

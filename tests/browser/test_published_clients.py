@@ -9,13 +9,12 @@ from playwright.async_api import FrameLocator, Page, expect
 
 from backends.bundles import pack
 from gateway.installs.directory import install_bundle
-from tests.browser.conftest import HELLO, StartGateway
+from tests.browser.conftest import CLIENTS, HELLO, StartGateway
 from tests.rigs.nextjs import TENANT, NextApp
 from tests.rigs.npm import node_modules, npm_environ, run
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 
-CLIENTS = Path(__file__).parent / "clients"
 BUNDLE_S = 60
 
 
