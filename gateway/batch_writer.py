@@ -6,7 +6,6 @@ per request costs more than the rest of a small request; one that blocks stops e
 
 import os
 import threading
-from collections import deque
 from typing import Final
 
 INTERVAL_S: Final = 0.1
@@ -35,8 +34,9 @@ class BatchWriter:
         self._interval_s = interval_s
         self._max_waiting_bytes = max_waiting_bytes
         self._lock = threading.Lock()
-        self._lines: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        # One buffer, not a list of lines: a serializer's bytes may hold many times their length.
+        self._waiting = bytearray()
+        self._leaving_bytes = 0
         self._some = threading.Event()  # there is something to write
         self._now = threading.Event()  # and it shall not wait for company
         self._closed = False
@@ -47,12 +47,13 @@ class BatchWriter:
     def write(self, line: bytes) -> None:
         """Queue one whole line, its line break included. Never blocks, never raises."""
         with self._lock:
-            if self._waiting_bytes + len(line) > self._max_waiting_bytes:
+            waiting = self._waiting
+            first = not waiting
+            if self._leaving_bytes + len(waiting) + len(line) > self._max_waiting_bytes:
                 self.dropped += 1
                 return
-            self._lines.append(line)
-            self._waiting_bytes += len(line)
-            first, full = len(self._lines) == 1, self._waiting_bytes >= BATCH_BYTES
+            waiting += line
+            full = len(waiting) >= BATCH_BYTES
         if first:
             self._some.set()
         if full:
@@ -81,16 +82,16 @@ class BatchWriter:
 
     def _flush(self) -> None:
         with self._lock:
-            batch = memoryview(b"".join(self._lines))
-            self._lines.clear()
+            waiting, self._waiting = self._waiting, bytearray()
+            # Until it is written it takes up memory all the same.
+            self._leaving_bytes = len(waiting)
+        batch, written = memoryview(waiting), 0
         try:
-            written = 0
             while written < len(batch):
                 written += os.write(self._descriptor, batch[written:])
         except OSError:
             # Nobody reads any more, or the disk is full: there is no place left to say so.
             pass
         finally:
-            # Only now: what is being written still takes up memory.
             with self._lock:
-                self._waiting_bytes -= len(batch)
+                self._leaving_bytes = 0

@@ -57,11 +57,13 @@ class LogTap:
         self._watchers: tuple[Watcher, ...] = ()
 
     def publish(self, line: str | bytes) -> None:
-        """One line, as JSON. Cheap while nobody watches."""
-        self._recent.append(line)
+        """One line, as JSON; bytes end with a line break. Cheap while nobody watches."""
+        # The copy is as long as the line: what a serializer returns may hold kilobytes more.
+        kept = line[:-1] if isinstance(line, bytes) else line
+        self._recent.append(kept)
         self._published += 1
         for watcher in self._watchers:
-            watcher.offer(_text(line))
+            watcher.offer(_text(kept))
 
     def recent(self) -> list[str]:
         """The last lines, oldest first."""
@@ -97,7 +99,7 @@ class LogTap:
 
 
 def _text(line: str | bytes) -> str:
-    return line if isinstance(line, str) else line.decode().rstrip("\n")
+    return line if isinstance(line, str) else line.decode()
 
 
 TAP: Final = LogTap()

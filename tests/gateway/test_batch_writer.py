@@ -2,8 +2,10 @@
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 
+import orjson
 import pytest
 
 from gateway.batch_writer import BatchWriter
@@ -89,3 +91,19 @@ def test_closing_writes_what_waits(pipe: tuple[int, int]) -> None:
     writer.write(b"last words\n")
     writer.close()
     assert os.read(read, 100) == b"last words\n"
+
+
+def test_waiting_lines_take_up_what_they_are_long() -> None:
+    read, write = os.pipe()
+    writer = BatchWriter(write, max_waiting_bytes=1024 * 1024)
+    line = {"name": "x" * 400}
+    tracemalloc.start()
+    while not writer.dropped:
+        # Its result sits in a buffer of kilobytes, however short it is.
+        writer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    os.close(read)
+    writer.close()
+    os.close(write)
+    assert taken < 1.5 * 1024 * 1024

@@ -3,19 +3,21 @@
 import asyncio
 import json
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import ClientResponse
 from click.testing import CliRunner
 
 from gateway.cli import cli
 from gateway.keys import STATE
-from gateway.log_tap import MAX_WATCHERS, QUEUE_LINES, TAP, LogTap
+from gateway.log_tap import KEPT_LINES, MAX_WATCHERS, QUEUE_LINES, TAP, LogTap
 from gateway.logs import configure_logs
 from tests.fakes.docker_engine import FakeEngine, container
 from tests.fakes.runner import FakeRunner
@@ -151,6 +153,19 @@ async def test_a_watcher_that_is_too_slow_loses_lines_and_learns_how_many() -> N
         await asyncio.sleep(0)
         assert watcher.lines.qsize() == QUEUE_LINES
         assert watcher.lost == 7
+
+
+def test_kept_lines_take_up_what_they_are_long() -> None:
+    tap = LogTap()
+    line = {"name": "x" * 400}
+    tracemalloc.start()
+    for _ in range(KEPT_LINES):
+        # Its result sits in a buffer of kilobytes, however short it is.
+        tap.publish(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < KEPT_LINES * 600
+    assert tap.recent() == [orjson.dumps(line).decode()] * KEPT_LINES
 
 
 @pytest.fixture
