@@ -16,6 +16,7 @@ from gateway.cli_certs import certs
 from gateway.cli_docker import explain, logs
 from gateway.cli_doctor import doctor
 from gateway.cli_output import as_json, loaded_settings, print_json, problem_rows, table
+from gateway.lean_structlog import load_structlog
 
 Environ = Mapping[str, str]
 
@@ -40,6 +41,7 @@ def serve(environ: Environ) -> None:
 
     SIGHUP reloads its settings; SIGUSR2 hands its port to a new instance of the program.
     """
+    load_structlog()  # before anything else does
     settings = loaded_settings(environ)
     if settings.listen.workers > 1:
         # A supervisor serves nothing itself, so it does not load what serves.
