@@ -1,14 +1,13 @@
-"""Puts the console into an application: templates, files, the observer and the feed."""
+"""Puts the console into an application: its page, files, the observer and the feed."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp_jinja2
-import jinja2
 from aiohttp import web
 
 from gateway.console.feed import Feed
 from gateway.console.observer import Observer
+from gateway.console.page import Page
 from gateway.console.sections import Document
 from middleware.access_log import Sink
 
@@ -19,6 +18,7 @@ _ROOT = Path(__file__).parent.parent.parent
 class Console:
     """What the console's routes use."""
 
+    page: Page
     document: Document
     feed: Feed
 
@@ -28,11 +28,11 @@ CONSOLE = web.AppKey("console", Console)
 
 def add_console(app: web.Application, sink: Sink) -> Sink:
     """Let the console know of `app`. Returns the access log's sink to use instead of `sink`."""
-    aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_ROOT / "gateway" / "templates"))
     app.router.add_static("/gateway/static/console", _ROOT / "static" / "console")
     observer = Observer()
     document = Document(app, observer)
-    app[CONSOLE] = Console(document=document, feed=Feed(document.sections))
+    page = Page(_ROOT / "gateway" / "templates")
+    app[CONSOLE] = Console(page=page, document=document, feed=Feed(document.sections))
 
     async def stop(app: web.Application) -> None:
         # Before the server waits for its connections: a stream would keep it waiting.

@@ -7,7 +7,6 @@ one, which no plain navigation could send.
 from contextlib import aclosing
 from typing import Final
 
-import aiohttp_jinja2
 from aiohttp import hdrs, web
 
 from gateway.console.setup import CONSOLE
@@ -42,9 +41,8 @@ _PAGE_HEADERS: Final = {
 
 async def page(request: web.Request) -> web.Response:
     """The page's frame. It holds no data, so that a login form can be a part of it."""
-    response = aiohttp_jinja2.render_template("console.html", request, {})
-    response.headers.update(_PAGE_HEADERS)
-    return response
+    html = await request.app[CONSOLE].page.html()
+    return web.Response(text=html, content_type="text/html", headers=_PAGE_HEADERS)
 
 
 async def snapshot(request: web.Request) -> web.Response:
