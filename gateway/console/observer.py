@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.console.uncounted import Uncounted
 from gateway.console.window import Window
 from middleware.access_log import ANSWERED, Sink
 
@@ -33,7 +34,6 @@ OWN_ROUTES: Final = frozenset(
 )
 """Left out, or an open console would mostly show itself."""
 
-_Uncounted = tuple[float, str, str | None, float, bool]
 _Kept = tuple[float, str, dict[str, Any]]
 
 
@@ -65,7 +65,7 @@ class Observer:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._uncounted: deque[_Uncounted] = deque(maxlen=MAX_UNCOUNTED)
+        self._uncounted = Uncounted(MAX_UNCOUNTED)
         self._lines: deque[_Kept] = deque(maxlen=MAX_LINES)
         self._failures: deque[_Kept] = deque(maxlen=MAX_FAILURES)
         self._slow: deque[_Kept] = deque(maxlen=MAX_SLOW)
@@ -75,7 +75,7 @@ class Observer:
     def around(self, sink: Sink) -> Sink:
         """`sink`, heard by this observer. Takes about a microsecond, never waits."""
         clock, wall_clock = self._clock, time.time
-        uncounted, lines = self._uncounted.append, self._lines.append
+        uncounted, lines = self._uncounted, self._lines.append
         failures, slow = self._failures.append, self._slow.append
 
         def observe(level: str, event: str, line: dict[str, Any]) -> None:
@@ -86,7 +86,11 @@ class Observer:
             duration_ms = line["duration_ms"]
             # Where the log warns, the gateway or an extension is to blame.
             is_error = level == "warning"
-            uncounted((clock(), route, line.get("extension"), duration_ms, is_error))
+            if (now := clock()) >= uncounted.until:
+                uncounted.begin(now)
+            kind = (route, line.get("extension"), is_error)
+            add = uncounted.newest.adders.get(kind) or uncounted.newest.adder(kind)
+            add(duration_ms)
             kept = (wall_clock(), event, line)
             lines(kept)
             if is_error or event != ANSWERED or line.get("status", 599) >= 400:
@@ -100,22 +104,14 @@ class Observer:
         """Bring `window` up to the last whole second, in steps that let others work."""
         async with self._counting:
             now = math.floor(self._clock())
-            queue = self._uncounted
-            if len(queue) == MAX_UNCOUNTED:
-                # Older ones have been pushed out, perhaps some of the oldest second too.
-                first = math.floor(queue[0][0]) + 1
-                self.window.restart(first)
-                while queue and queue[0][0] < first:
-                    queue.popleft()
+            self.window.restart(self._uncounted.known_from)
             counted = 0
-            while queue and queue[0][0] < now:
-                ended, route, extension, duration_ms, is_error = queue.popleft()
-                self.window.count(
-                    math.floor(ended), route, extension, duration_ms, is_error=is_error
-                )
-                counted += 1
-                if counted % _AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            while (second := self._uncounted.take(now)) is not None:
+                for route, extension, duration_ms, is_error in second:
+                    self.window.count(second.at, route, extension, duration_ms, is_error=is_error)
+                    counted += 1
+                    if counted % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
             self.window.slide_to(now)
 
     def lines(self) -> Iterator[Line]:

@@ -44,7 +44,9 @@ class Window:
         self._totals: dict[Group, Tally] = {}
 
     def restart(self, start: int) -> None:
-        """Forget everything: what ended before `start` is not known in full any more."""
+        """Nothing that ended before `start` is known in full: forget all, if that is news."""
+        if start <= self._start:
+            return
         self._start = self._end = start
         self._seconds.clear()
         self._open.clear()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -148,6 +149,39 @@ async def test_what_nobody_counted_in_time_is_not_told_as_if_it_had_been_quiet()
     # Half of the first second was pushed out, so that second is unknown and not half as busy.
     assert numbers["covered_s"] == 20
     assert numbers["total"]["per_second"] == pytest.approx(1000, rel=0.03)
+
+
+async def test_seconds_that_were_counted_before_a_gap_are_not_told_beside_it() -> None:
+    clock = Clock()
+    observer = Observer(clock=clock)
+    heard(observer)
+    clock.now += 1
+    await observer.count()
+    for number in range(MAX_UNCOUNTED + 500):
+        clock.now = 1001 + number / 1000
+        heard(observer)
+    clock.now += 1
+    await observer.count()
+    numbers: Any = traffic(observer.window.picture())
+    assert numbers["covered_s"] == 20
+    clock.now += 1
+    await observer.count()
+    numbers = traffic(observer.window.picture())
+    assert numbers["covered_s"] == 21
+
+
+def test_what_nobody_counts_takes_up_little() -> None:
+    clock = Clock()
+    observer = Observer(clock=clock)
+    hear = observer.around(lambda *_: None)
+    line = {"route": "/a", "extension": "acme.crm", "status": 200}
+    tracemalloc.start()
+    for number in range(2 * MAX_UNCOUNTED):
+        clock.now += 0.001
+        hear("info", "request_answered", {**line, "duration_ms": number / 1000})
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 16 * MAX_UNCOUNTED + 600 * MAX_LINES
 
 
 async def test_counting_a_full_queue_lets_others_work() -> None:
