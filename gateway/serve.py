@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
-from gateway.allocator import keep_large_blocks
+from gateway.allocator import give_back_at_intervals, keep_large_blocks
 from gateway.app import create_app
 from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
@@ -176,7 +176,9 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         _on_signals(app, serving)
         await host.started(origin_of(listen, sockets), settings, app, serving)
         _spare_the_collector()
+        giving_back = asyncio.create_task(give_back_at_intervals(), name="give-back")
         await serving.stop.wait()
+        giving_back.cancel()
         app[STATE].stopping = True
         _log.info("stopping", drain_s=app[LIVE].settings.drain_s)
         await host.stopping()
