@@ -1,6 +1,25 @@
-"""`python -m gateway`."""
+"""`python -m gateway`: the verbs, or none."""
 
-from gateway.cli import main
+import os
+import sys
+from contextlib import suppress
+
+
+def main() -> None:
+    """Serving needs no verbs, and not the library that reads them, which it would hold for good."""
+    if len(sys.argv) == 1:
+        from gateway.setting_problems import SettingsError
+        from gateway.start import load_and_start
+
+        with suppress(SettingsError):  # the verb finds the same, and reports it
+            try:
+                sys.exit(load_and_start(dict(os.environ)))
+            except KeyboardInterrupt:  # before it serves: as the verbs say it
+                sys.exit("\nAborted!")
+    from gateway.cli import main as read_verbs
+
+    read_verbs()
+
 
 if __name__ == "__main__":
     main()

@@ -15,8 +15,14 @@ from gateway.cli_bundle import bundle
 from gateway.cli_certs import certs
 from gateway.cli_docker import explain, logs
 from gateway.cli_doctor import doctor
-from gateway.cli_output import as_json, loaded_settings, print_json, problem_rows, table
-from gateway.lean_structlog import load_structlog
+from gateway.cli_output import (
+    as_json,
+    loaded_settings,
+    print_json,
+    problem_rows,
+    settings_reported,
+    table,
+)
 
 Environ = Mapping[str, str]
 
@@ -41,16 +47,10 @@ def serve(environ: Environ) -> None:
 
     SIGHUP reloads its settings; SIGUSR2 hands its port to a new instance of the program.
     """
-    load_structlog()  # before anything else does
-    settings = loaded_settings(environ)
-    if settings.listen.workers > 1:
-        # A supervisor serves nothing itself, so it does not load what serves.
-        from gateway.supervisor.main import supervise
+    from gateway.start import load_and_start
 
-        sys.exit(supervise(settings, environ))
-    from gateway.serve import serve as run
-
-    sys.exit(run(settings, environ))
+    with settings_reported():
+        sys.exit(load_and_start(environ))
 
 
 @cli.command()
@@ -123,5 +123,5 @@ cli.add_command(logs)
 
 
 def main() -> None:
-    """The program: the only place that looks at the process environment."""
+    """The program with its verbs. Nothing below it and `__main__` looks at the environment."""
     cli(obj=dict(os.environ))

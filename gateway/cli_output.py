@@ -45,14 +45,23 @@ def problem_rows(wrong: "SettingsError") -> list[Mapping[str, str]]:
     ]
 
 
-def loaded_settings(environ: Mapping[str, str]) -> "Settings":
-    """Load, or end the program with every problem on standard error."""
-    from gateway.settings import SettingsError, load
+@contextmanager
+def settings_reported() -> Iterator[None]:
+    """End the program with every problem on standard error, if settings cannot be used."""
+    from gateway.setting_problems import SettingsError
 
     try:
-        return load(environ)
+        yield
     except SettingsError as wrong:
         raise click.ClickException(f"the settings cannot be used:\n{wrong}") from None
+
+
+def loaded_settings(environ: Mapping[str, str]) -> "Settings":
+    """Load, or end the program with every problem on standard error."""
+    from gateway.settings import load
+
+    with settings_reported():
+        return load(environ)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 SERVE = """
 import sys
-from gateway.lean_structlog import load_structlog
-load_structlog()
+import gateway.__main__, gateway.start
+gateway.start.load_structlog()
 import gateway.serve, gateway.supervisor.worker
 print(*{name.partition(".")[0] for name in sys.modules})
 """
@@ -22,6 +22,7 @@ NEEDED_ELSEWHERE = {
     "jwt",
     "jinja2",  # by the console's page
     "aiohttp_jinja2",
+    "click",  # by the verbs
     "watchfiles",  # by `bundle dev`
     "rich",  # by developers
     "pygments",
