@@ -11,7 +11,7 @@ import ctypes
 from typing import Final
 
 MIB: Final = 1024 * 1024
-GIVE_BACK_EVERY_S: Final = 5.0
+GIVE_BACK_EVERY_S: Final = 2.0
 
 # The parameters of mallopt(3), from malloc.h.
 _TRIM_THRESHOLD: Final = -1

@@ -4,7 +4,6 @@ The process environment wins because whoever started the process is nearer than 
 wrote the file. What that hides, and what nobody reads, is said instead of ignored.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,6 +126,8 @@ def unread_warning(name: str) -> str:
     if name == _ENV_FILE:
         return f"{name} is read from the process environment only, not from the file."
     bare = name.partition("_")[2]
+    import difflib  # only for a name that nothing reads
+
     close = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
     likely = bare if bare in VARIABLES else next(iter(close), None)
     hint = f" Did you mean {likely}?" if likely else ""
