@@ -6,6 +6,7 @@ per request costs more than the rest of a small request; one that blocks stops e
 
 import os
 import threading
+import time
 from typing import Final
 
 INTERVAL_S: Final = 0.1
@@ -39,6 +40,7 @@ class BatchWriter:
         self._leaving_bytes = 0
         self._some = threading.Event()  # there is something to write
         self._now = threading.Event()  # and it shall not wait for company
+        self._wrote_at_s = -interval_s  # on the clock of time.monotonic()
         self._closed = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._write_on, name="log-writer", daemon=True)
@@ -60,9 +62,14 @@ class BatchWriter:
             self._now.set()
 
     def write_now(self, line: bytes) -> None:
-        """`write` for lines that are rare: they do not wait for company."""
+        """`write` for lines that are rare: they do not wait for company.
+
+        Those that turn out not to be rare do, since each would cost a system call and a
+        change of threads: one that follows another within the interval waits for its end.
+        """
         self.write(line)
-        self._now.set()
+        if time.monotonic() - self._wrote_at_s >= self._interval_s:
+            self._now.set()
 
     def close(self, *, within_s: float = 5.0) -> None:
         """Write what waits and stop, at most `within_s` seconds. Call it last."""
@@ -77,6 +84,7 @@ class BatchWriter:
             self._now.wait(self._interval_s)
             self._some.clear()
             self._now.clear()
+            self._wrote_at_s = time.monotonic()
             self._flush()
         self._flush()
 

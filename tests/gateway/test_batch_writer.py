@@ -1,6 +1,7 @@
 """Lines leave whole, in order, and never at the cost of whoever wrote them."""
 
 import os
+import select
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -107,3 +108,17 @@ def test_waiting_lines_take_up_what_they_are_long() -> None:
     writer.close()
     os.close(write)
     assert taken < 1.5 * 1024 * 1024
+
+
+def test_a_rare_line_is_written_at_once_and_more_of_them_wait_for_each_other(
+    pipe: tuple[int, int],
+) -> None:
+    read, write = pipe
+    writer = BatchWriter(write, interval_s=1000)  # longer than a test may take
+    writer.write_now(b"rare\n")
+    assert os.read(read, 100) == b"rare\n"
+    for line in (b"not\n", b"so\n", b"rare\n"):
+        writer.write_now(line)
+    assert select.select([read], [], [], 0.1)[0] == []
+    writer.close()
+    assert os.read(read, 100) == b"not\nso\nrare\n"
