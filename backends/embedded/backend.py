@@ -94,7 +94,7 @@ class EmbeddedBackend:
         """
         try:
             await asyncio.to_thread(settings.bundle_dir.mkdir, parents=True, exist_ok=True)
-            engine = await asyncio.to_thread(WasmEngine)
+            engine = await asyncio.to_thread(WasmEngine, max_guests=settings.max_concurrency)
         except OSError as error:
             raise RunnerUnreachable("bundle_dir_unusable") from error
         except EngineFailed as error:
@@ -162,9 +162,12 @@ class EmbeddedBackend:
         return max(1, min(limits.memory_mb or allowed, allowed))  # negative: no limit at all
 
     async def _guest(self, request: ExecuteRequest) -> Guest:
+        content_hash = request.context.content_hash
+        if (known := self._guests.known(content_hash)) is not None:
+            return known  # without a timer, which costs more than the look
         try:
             async with asyncio.timeout(request.timeout_s):
-                return await self._guests.get(request.context.content_hash)
+                return await self._guests.get(content_hash)
         except TimeoutError:
             raise RunnerTimeout(phase=Phase.ADMIT, budget_s=request.timeout_s) from None
 

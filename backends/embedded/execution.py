@@ -2,16 +2,16 @@
 
 import ctypes
 import time
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import wasmtime
-from wasmtime import _bindings as c  # the binding's Func converts values its own way
-from wasmtime import component as wit
+from wasmtime import _bindings as c  # the binding cannot leave a call and take it up again
 
 from backends.contract import ExecuteResult
-from backends.embedded import wasi
+from backends.embedded import short_calls, wasi
 from backends.embedded.deadline import Deadline
-from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import (
     GuestFailed,
     failed_call,
@@ -20,136 +20,171 @@ from backends.embedded.failures import (
 )
 from backends.embedded.guest_http import guest_request, guest_result
 from backends.embedded.host.call import Call
-from backends.embedded.linking import HostTable, Linked, LinkRefused, link
-from backends.embedded.marshalling import RecordCodec, UnsupportedType, codec_for
-from backends.embedded.trampoline import serving
+from backends.embedded.instance_pool import MAX_MEMORIES, MAX_TABLE_ELEMENTS
+from backends.embedded.pace import TURN_S
+from backends.embedded.packing import packed
+from backends.embedded.prepared import PreparedGuest
+from backends.embedded.session import Session, entered, rule_over
 
 _MEBIBYTE = 1_048_576
-_HANDLER = "handler"
-_REQUEST_FIELDS = ["context", "http"]
-_RESPONSE_FIELDS = ["status", "headers", "body"]
+_LONG_BODY_BYTES = 65_536
+"""A longer one takes more than a turn to be moved into the guest."""
 
-# A component of several modules may bring several memories, each up to the limit; what
-# language runtimes ship today has one or two.
-_MAX_MEMORIES = 4
-_MAX_TABLE_ELEMENTS = 1_000_000
 _MAX_INSTANCES = 1_000
+_NO_LIMIT = -1
+
+_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
+_ERROR = ctypes.POINTER(c.wasmtime_error_t)
+_Steps = Generator[None, None, ExecuteResult]
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedGuest:
-    """A compiled component with everything that does not change from call to call."""
-
-    engine: WasmEngine
-    component: wit.Component
-    linked: Linked
-    handler: wit.ExportIndex
-    request: RecordCodec = field(repr=False)
-    response: RecordCodec = field(repr=False)
-
-
-def prepare(engine: WasmEngine, component: wit.Component, table: HostTable) -> PreparedGuest:
-    """Check a component against the world.
-
-    Raises:
-        GuestFailed: execute_no_handler, when it exports no such function, or
-            execute_link_failed, when its imports exceed the world.
-    """
-    with component.type as declared:
-        exported = declared.exports(engine.native).get(_HANDLER)
-        kind = exported.ty if exported is not None else None
-    if not isinstance(kind, wit.FuncType):
-        raise GuestFailed("execute_no_handler", "no function of that name is exported")
-    request, response = _handler_codecs(kind)
-    index = component.get_export_index(_HANDLER)
-    if index is None:
-        raise GuestFailed("execute_no_handler", "the export has no index")
-    try:
-        linked = link(engine, component, table)
-    except LinkRefused as error:
-        raise GuestFailed("execute_link_failed", str(error)) from error
-    return PreparedGuest(engine, component, linked, index, request, response)
-
-
-def _handler_codecs(kind: wit.FuncType) -> tuple[RecordCodec, RecordCodec]:
-    try:
-        params = [codec_for(declared) for _, declared in kind.params]
-        result = codec_for(kind.result)
-    except UnsupportedType:
-        params, result = [], None
-    match params, result:
-        case [RecordCodec() as request], RecordCodec() as response:
-            names = [name for name, _ in request.fields], [name for name, _ in response.fields]
-            if names == (_REQUEST_FIELDS, _RESPONSE_FIELDS):
-                return request, response
-    raise GuestFailed("execute_no_handler", "the export has another type")
-
-
-def run(guest: PreparedGuest, call: Call, deadline: Deadline, memory_mb: int) -> ExecuteResult:
-    """Instantiate and call the handler, in this thread.
+class GuestRun:
+    """Instantiates a guest and calls its handler, at most one turn of it on the loop's thread.
 
     Args:
         memory_mb: the limit of each linear memory, in MiB.
-
-    Raises:
-        GuestFailed: the guest gave no answer that can be passed on.
     """
+
+    def __init__(
+        self, guest: PreparedGuest, call: Call, deadline: Deadline, memory_mb: int
+    ) -> None:
+        self._pace = guest.pace
+        self._session = Session(call, deadline)
+        self._steps = _steps(guest, self._session, memory_mb)
+        self._is_begun = False
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it may begin on the loop's thread."""
+        return self._pace.is_short and len(self._session.call.request.body or b"") <= (
+            _LONG_BODY_BYTES
+        )
+
+    def turn(self) -> ExecuteResult | None:
+        """Run on the loop's thread until the answer.
+
+        Returns:
+            None when the guest takes longer, or wants to wait for its host: `finish` it then.
+
+        Raises:
+            GuestFailed: the guest gave no answer that can be passed on.
+        """
+        self._is_begun = True
+        began = time.thread_time()
+        self._session.turn_ends_s = began + TURN_S
+        try:
+            return self._go_on()
+        finally:
+            self._session.turn_ends_s = None
+            self._pace.held_the_loop(time.thread_time() - began)
+
+    def finish(self) -> ExecuteResult:
+        """Run in a thread of the guest's own, where it may also begin. Raises as `turn`."""
+        began = time.thread_time()
+        try:
+            while (answer := self._go_on()) is None:
+                pass
+            return answer
+        finally:
+            if not self._is_begun:
+                self._pace.ran_in_a_thread(time.thread_time() - began)
+
+    def _go_on(self) -> ExecuteResult | None:
+        with entered(self._session):
+            try:
+                next(self._steps)
+            except StopIteration as answered:
+                return answered.value  # type: ignore[no-any-return]  # typeshed: Any
+        return None
+
+
+def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
+    """From nothing to the answer; yields wherever the engine wants to be asked again."""
+    deadline = session.deadline
     if deadline.at <= time.monotonic():
         raise GuestFailed("execute_timeout", "no time was left to run")
-    with guest.engine.running(), _store(guest.engine, memory_mb) as store, serving(call):
-        deadline.arm(store)
+    with guest.engine.running(), _store(guest, memory_mb) as store:
+        context = short_calls.store_context(store)
+        rule_over(store, context, session)
+        instance = c.wasmtime_component_instance_t()
+        error = _ERROR()
         try:
-            instance = guest.linked.linker.instantiate(store, guest.component)
-        except wasmtime.WasmtimeError as error:
-            raise _stopped(deadline) or failed_instantiation(error) from error
-        handler = instance.get_func(store, guest.handler)
-        if handler is None:
+            yield from _polled(
+                c.wasmtime_component_linker_instantiate_async(
+                    guest.linked.linker.ptr(), context, guest.component.ptr(), instance, error
+                ),
+                error,
+            )
+        except wasmtime.WasmtimeError as failed:
+            raise _stopped(deadline) or failed_instantiation(failed) from failed
+        handler = c.wasmtime_component_func_t()
+        if not short_calls.instance_get_func(instance, context, guest.handler.ptr(), handler):
             raise GuestFailed("execute_no_handler")
-        return guest_result(_call(guest, handler, store, call, deadline))
+        return guest_result((yield from _called(guest, handler, context, session)))
 
 
-def _store(engine: WasmEngine, memory_mb: int) -> wasmtime.Store:
+@contextmanager
+def _store(guest: PreparedGuest, memory_mb: int) -> Iterator[Any]:
+    store = c.wasmtime_store_new(guest.engine.native.ptr(), None, _NO_FINALIZER)
     try:
-        store = wasmtime.Store(engine.native)
-        store.set_limits(
-            memory_size=memory_mb * _MEBIBYTE,
-            table_elements=_MAX_TABLE_ELEMENTS,
-            instances=_MAX_INSTANCES,
-            memories=_MAX_MEMORIES,
+        short_calls.store_limiter(
+            store,
+            memory_mb * _MEBIBYTE,
+            MAX_TABLE_ELEMENTS,
+            _MAX_INSTANCES,
+            _NO_LIMIT,
+            MAX_MEMORIES,
         )
-        store.set_wasi(wasi.nothing())  # without it a guest that calls WASI aborts the process
+        if guest.linked.uses_wasi:
+            _give_wasi(store)  # without it a guest that calls WASI aborts the process
+        yield store
+    finally:
+        c.wasmtime_store_delete(store)
+
+
+def _give_wasi(store: Any) -> None:
+    config = wasi.nothing()
+    try:
+        raise_if_failed(
+            c.wasmtime_context_set_wasi(short_calls.store_context(store), config._consume())
+        )
     except wasmtime.WasmtimeError as error:
         raise GuestFailed("engine_init_failed", str(error)) from error
-    return store
 
 
-def _call(
-    guest: PreparedGuest, handler: wit.Func, store: wasmtime.Store, call: Call, deadline: Deadline
-) -> object:
-    argument = c.wasmtime_component_val_t()
+def _called(
+    guest: PreparedGuest, handler: Any, context: Any, session: Session
+) -> Generator[None, None, object]:
     answer = c.wasmtime_component_val_t()
-    try:
+    error = _ERROR()
+    with ExitStack() as undo:
+        undo.callback(c.wasmtime_component_val_delete, answer)
         try:
-            guest.request.lower(guest_request(call.request), argument)
-        except (TypeError, ValueError) as error:
-            raise GuestFailed("execute_failed", f"request: {type(error).__name__}") from error
-        try:
-            raise_if_failed(
-                c.wasmtime_component_func_call(
-                    ctypes.byref(handler._func),
-                    store._context(),
-                    ctypes.byref(argument),
-                    1,
-                    ctypes.byref(answer),
-                    1,
-                )
+            argument = undo.enter_context(
+                packed(guest.request, guest_request(session.call.request))
             )
-        except wasmtime.WasmtimeError as error:
-            raise _stopped(deadline) or failed_call(error) from error
+        except (TypeError, ValueError) as failed:
+            raise GuestFailed("execute_failed", f"request: {type(failed).__name__}") from failed
+        try:
+            yield from _polled(
+                c.wasmtime_component_func_call_async(
+                    handler, context, argument, 1, answer, 1, error
+                ),
+                error,
+            )
+        except wasmtime.WasmtimeError as failed:
+            raise _stopped(session.deadline) or failed_call(failed) from failed
         return guest.response.lift(answer)
+
+
+def _polled(future: Any, error: Any) -> Generator[None, None, None]:
+    """Ask until it has ended. Raises WasmtimeError."""
+    try:
+        while not c.wasmtime_call_future_poll(future):
+            yield
     finally:
-        c.wasmtime_component_val_delete(ctypes.byref(argument))
-        c.wasmtime_component_val_delete(ctypes.byref(answer))
+        c.wasmtime_call_future_delete(future)
+    raise_if_failed(error)
 
 
 def _stopped(deadline: Deadline) -> GuestFailed | None:

@@ -5,18 +5,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import structlog
 
 from backends.contract import ExecuteResult
 from backends.embedded.deadline import Deadline
-from backends.embedded.execution import PreparedGuest, run
+from backends.embedded.execution import GuestRun
 from backends.embedded.failures import GuestFailed
 from backends.embedded.host.call import Call
+from backends.embedded.prepared import PreparedGuest
 from backends.errors import Phase, RunnerOverloaded, RunnerProtocolError, RunnerUnreachable
 
 _GRACE_S = 1.0
 """How long past its deadline a guest may take to notice; host functions keep to theirs."""
+
+_Outcome = ExecuteResult | GuestFailed
+_T = TypeVar("_T")
 
 _log = structlog.get_logger()
 
@@ -29,7 +34,7 @@ class GuestPool:
         self._free = asyncio.Semaphore(max_concurrency)
         self._max_calls = max_concurrency + max_queue
         self._calls = 0
-        self._running: dict[asyncio.Future[ExecuteResult | GuestFailed], Deadline] = {}
+        self._running: dict[asyncio.Future[_Outcome], Deadline] = {}
         self.closed = False
 
     @property
@@ -68,9 +73,11 @@ class GuestPool:
         limit_s: float,
         memory_mb: int,
     ) -> ExecuteResult:
-        """Wait for a thread, run the guest in it, and give its answer.
+        """Wait for a place, run the guest, and give its answer.
 
-        Cancelling this interrupts the guest; its thread is taken again once it has ended.
+        A guest of known short calls runs at once, on the loop's thread; the others, and
+        those that were expected to be short, in a thread of their own. Cancelling this
+        interrupts the guest; its place is taken again once it has ended.
 
         Args:
             call_until: makes the call's facts for host functions from the deadline.
@@ -79,23 +86,22 @@ class GuestPool:
 
         Raises:
             GuestFailed: the guest gave no answer.
-            RunnerOverloaded: no thread became free in time, so the guest did not run.
+            RunnerOverloaded: no place became free in time, so the guest did not run.
             RunnerUnreachable, RunnerProtocolError: the pool was closed before, or meanwhile.
         """
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                await self._free.acquire()
-        except TimeoutError:
-            raise RunnerOverloaded("queue_timeout", retry_after_s=1) from None
-        try:
-            self._refuse_when_closed()
-        except RunnerUnreachable:
-            self._free.release()
-            raise
+        await self._free_place(until)
         deadline = Deadline(min(until, time.monotonic() + limit_s))
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads, _attempt, guest, call_until(deadline.at), deadline, memory_mb
-        )
+        run = GuestRun(guest, call_until(deadline.at), deadline, memory_mb)
+        if run.is_short:
+            try:
+                outcome = _attempt(run.turn)
+            except BaseException:
+                self._free.release()
+                raise
+            if outcome is not None:
+                self._free.release()
+                return self._judged(outcome, deadline)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, _attempt, run.finish)
         self._running[future] = deadline
         future.add_done_callback(self._ended)
         return await self._answer(future, deadline)
@@ -111,17 +117,30 @@ class GuestPool:
                 _log.error("guests_left_running", guests=len(stuck))
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def _free_place(self, until: float) -> None:
+        if self._free.locked():
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise RunnerOverloaded("queue_timeout", retry_after_s=1) from None
+        else:
+            await self._free.acquire()  # at once
+        try:
+            self._refuse_when_closed()
+        except RunnerUnreachable:
+            self._free.release()
+            raise
+
     def _refuse_when_closed(self) -> None:
         if self.closed:
             raise RunnerUnreachable("closed", phase=Phase.ADMIT)
 
-    def _ended(self, future: asyncio.Future[ExecuteResult | GuestFailed]) -> None:
+    def _ended(self, future: asyncio.Future[_Outcome]) -> None:
         del self._running[future]
         self._free.release()
 
-    async def _answer(
-        self, future: asyncio.Future[ExecuteResult | GuestFailed], deadline: Deadline
-    ) -> ExecuteResult:
+    async def _answer(self, future: asyncio.Future[_Outcome], deadline: Deadline) -> ExecuteResult:
         try:
             grace = deadline.at - time.monotonic() + _GRACE_S
             done, _ = await asyncio.wait({future}, timeout=grace)
@@ -130,7 +149,9 @@ class GuestPool:
             raise
         if not done:
             raise GuestFailed("execute_timeout", "the guest's thread did not come back")
-        outcome = future.result()
+        return self._judged(future.result(), deadline)
+
+    def _judged(self, outcome: _Outcome, deadline: Deadline) -> ExecuteResult:
         if isinstance(outcome, ExecuteResult):
             return outcome
         if self.closed and deadline.interrupted:
@@ -138,12 +159,10 @@ class GuestPool:
         raise outcome
 
 
-def _attempt(
-    guest: PreparedGuest, call: Call, deadline: Deadline, memory_mb: int
-) -> ExecuteResult | GuestFailed:
+def _attempt(work: Callable[[], _T]) -> _T | GuestFailed:
     """Return a failure instead of raising it: nobody may be left to retrieve it."""
     try:
-        return run(guest, call, deadline, memory_mb)
+        return work()
     except GuestFailed as failure:
         return failure
     except Exception as error:  # noqa: BLE001 - a fault of ours must not hang the caller

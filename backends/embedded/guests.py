@@ -11,9 +11,9 @@ from wasmtime import component as wit
 from backends.bundles import BundleError, BundleStore
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.engine import WasmEngine
-from backends.embedded.execution import PreparedGuest, prepare
 from backends.embedded.failures import GuestFailed
 from backends.embedded.linking import HostTable
+from backends.embedded.prepared import PreparedGuest, prepare
 from backends.errors import Phase, RunnerUnreachable
 
 _MAX_GUESTS = 32
@@ -58,6 +58,16 @@ class Guests:
     def __len__(self) -> int:
         return len(self._known)
 
+    def known(self, content_hash: str) -> Guest | None:
+        """The guest, if `get` would not have to wait for it. Raises GuestFailed as `get`."""
+        key = content_hash.lower()
+        known = self._known.get(key)
+        if isinstance(known, GuestFailed):
+            raise GuestFailed(known.error, known.detail, status=known.status)
+        if known is not None:
+            self._known.move_to_end(key)
+        return known
+
     async def get(self, content_hash: str) -> Guest:
         """The guest; whoever asks while it is being compiled waits for the same work.
 
@@ -67,13 +77,9 @@ class Guests:
                 engine_init_failed, a fault of this program or machine.
             RunnerUnreachable: this was closed.
         """
-        key = content_hash.lower()
-        known = self._known.get(key)
-        if isinstance(known, GuestFailed):
-            raise GuestFailed(known.error, known.detail, status=known.status)
-        if known is not None:
-            self._known.move_to_end(key)
+        if (known := self.known(content_hash)) is not None:
             return known
+        key = content_hash.lower()
         if self._closed:
             raise RunnerUnreachable("closed", phase=Phase.ADMIT)
         task = self._coming.get(key)

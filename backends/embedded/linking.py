@@ -8,7 +8,7 @@ from wasmtime import component as wit
 
 from backends.embedded import wasi
 from backends.embedded.engine import WasmEngine
-from backends.embedded.host.table import HostFunction
+from backends.embedded.host.never_waits import HostFunction
 from backends.embedded.marshalling import UnsupportedType, codec_for
 from backends.embedded.trampoline import Trampoline, add, clock, trampoline, trap
 
@@ -30,6 +30,7 @@ class Linked:
     """A linker for one component, with the callbacks that must live as long as it."""
 
     linker: wit.Linker
+    uses_wasi: bool
     trampolines: tuple[Trampoline, ...] = field(repr=False)
 
 
@@ -41,10 +42,11 @@ def link(engine: WasmEngine, component: wit.Component, table: HostTable) -> Link
             host function can serve.
     """
     imports = _interfaces(engine, component)
+    uses_wasi = any(wasi.is_linked(name) for name in imports)
     trampolines: list[Trampoline] = []
     try:
         linker = wit.Linker(engine.native)
-        if any(wasi.is_linked(name) for name in imports):
+        if uses_wasi:
             linker.add_wasip2()
         linker.allow_shadowing = True
         with linker.root() as root:
@@ -58,7 +60,7 @@ def link(engine: WasmEngine, component: wit.Component, table: HostTable) -> Link
                 trampolines.extend(bound.values())
     except wasmtime.WasmtimeError as error:
         raise LinkRefused(str(error)) from error
-    return Linked(linker, tuple(trampolines))
+    return Linked(linker, uses_wasi, tuple(trampolines))
 
 
 def _interfaces(engine: WasmEngine, component: wit.Component) -> dict[str, _Functions]:

@@ -96,11 +96,11 @@ class BytesCodec:
 
 class ListCodec:
     def __init__(self, element: Codec) -> None:
-        self._element = element
+        self.element = element
 
     def lift(self, source: CValue) -> list[object]:
         vector = source.of.list
-        return [self._element.lift(vector.data[index]) for index in range(vector.size)]
+        return [self.element.lift(vector.data[index]) for index in range(vector.size)]
 
     def lower(self, value: object, target: CValue) -> None:
         items = expect(value, list)
@@ -109,7 +109,7 @@ class ListCodec:
         ctypes.memset(vector.data, 0, len(items) * _VALUE_BYTES)
         target.kind = _LIST
         for index, item in enumerate(items):
-            self._element.lower(item, vector.data[index])
+            self.element.lower(item, vector.data[index])
 
 
 class TupleCodec:
@@ -161,17 +161,17 @@ class RecordCodec:
 
 class OptionCodec:
     def __init__(self, payload: Codec) -> None:
-        self._payload = payload
+        self.payload = payload
 
     def lift(self, source: CValue) -> object:
         payload = source.of.option
-        return self._payload.lift(payload.contents) if payload else None
+        return self.payload.lift(payload.contents) if payload else None
 
     def lower(self, value: object, target: CValue) -> None:
         target.kind = _OPTION
         if value is not None:
             target.of.option = _box()
-            self._payload.lower(value, target.of.option.contents)
+            self.payload.lower(value, target.of.option.contents)
 
 
 class ResultCodec:

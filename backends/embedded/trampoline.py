@@ -5,9 +5,7 @@ in a global, where the call of another thread may pick it up.
 """
 
 import ctypes
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -16,29 +14,24 @@ from wasmtime import _ffi as ffi
 from wasmtime import component as wit
 
 from backends.embedded.failures import raise_if_failed
-from backends.embedded.host.call import Call, Err
-from backends.embedded.host.table import HostFunction
+from backends.embedded.host.call import Err
+from backends.embedded.host.never_waits import HostFunction, never_waits
 from backends.embedded.marshalling import ListCodec, RecordCodec, ResultCodec, zero
 from backends.embedded.scalars import Codec, EnumCodec, expect
+from backends.embedded.session import current
 
 Trampoline = Any
 """A callback that C enters; it must live as long as the linker that holds its address."""
 
+_FLAGS = ffi.WASMTIME_COMPONENT_FLAGS.value
 _U64 = ffi.WASMTIME_COMPONENT_U64.value
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
+_ERROR = ctypes.POINTER(c.wasmtime_error_t)
 _LAST_RESORT = ("internal", "denied", "not-allowed")
 _log = structlog.get_logger()
-_here = threading.local()
-
-
-@contextmanager
-def serving(call: Call) -> Iterator[None]:
-    """Host functions that the guest of this thread enters speak for `call`."""
-    _here.call = call
-    try:
-        yield
-    finally:
-        del _here.call
+_Lift = Callable[[Any], list[object]]
+_Serve = Callable[[list[object], Any], int]
+"""Takes arguments and the place for the answer; gives an error's address, or 0."""
 
 
 def trampoline(
@@ -51,13 +44,12 @@ def trampoline(
     gets the error of the import's own type, or a trap where the type has none.
     """
 
-    def enter(
-        _data: object, _context: object, _type: object, args: Any, _n: int, results: Any, _m: int
-    ) -> int:
+    def lift(args: Any) -> list[object]:
+        return [codec.lift(args[index]) for index, codec in enumerate(params)]
+
+    def serve(args: list[object], results: Any) -> int:
         try:
-            answer = function(
-                _here.call, *[codec.lift(args[index]) for index, codec in enumerate(params)]
-            )
+            answer = function(current().call, *args)
             if result is not None:
                 zero(results[0])
                 result.lower(answer, results[0])
@@ -66,7 +58,54 @@ def trampoline(
             return _give_error(result, results)
         return 0
 
+    return _answering(lift, serve) if never_waits(function) else _waiting(lift, serve)
+
+
+def _answering(lift: _Lift, serve: _Serve) -> Trampoline:
+    def enter(
+        _data: object, _context: object, _type: object, args: Any, _n: int, results: Any, _m: int
+    ) -> int:
+        return serve(lift(args), results)
+
     return c.wasmtime_component_func_callback_t(enter)
+
+
+def _waiting(lift: _Lift, serve: _Serve) -> Trampoline:
+    """Called on the event loop's thread, it first sends the guest to a thread of its own."""
+
+    def enter(
+        _data: object, _context: object, _type: object, args: Any, _n: int, results: Any, _m: int,
+        error: Any, continuation: Any,
+    ) -> None:  # fmt: skip
+        continuation[0].callback = _GO_ON
+        session, given = current(), lift(args)  # which are gone before the call goes on
+        if session.turn_ends_s is None:
+            if problem := serve(given, results):
+                error[0] = ctypes.cast(problem, _ERROR)
+        else:
+            session.unfinished = lambda: _serve_late(serve, given, results)
+
+    return c.wasmtime_component_func_async_callback_t(enter)
+
+
+def _serve_late(serve: _Serve, args: list[object], results: Any) -> None:
+    """The engine no longer takes an error: a value of no type of the world makes it trap."""
+    if problem := serve(args, results):
+        c.wasmtime_error_delete(ctypes.cast(problem, _ERROR))
+        results[0].kind = _FLAGS
+
+
+def _go_on(_env: object) -> bool:
+    session = current()
+    if session.unfinished is not None:
+        if session.turn_ends_s is not None:
+            return False
+        unfinished, session.unfinished = session.unfinished, None
+        unfinished()
+    return True
+
+
+_GO_ON = c.wasmtime_func_async_continuation_callback_t(_go_on)
 
 
 def trap(name: str) -> Trampoline:
@@ -94,12 +133,14 @@ def clock(read_ns: Callable[[], int]) -> Trampoline:
 
 def add(instance: wit.LinkerInstance, function: str, callback: Trampoline) -> None:
     """Define a function of an interface. Raises WasmtimeError."""
-    name = ctypes.create_string_buffer(function.encode())
-    raise_if_failed(
-        c.wasmtime_component_linker_instance_add_func(
-            instance.ptr(), name, len(name) - 1, callback, None, _NO_FINALIZER
-        )
+    waits = isinstance(callback, c.wasmtime_component_func_async_callback_t)
+    define = (
+        c.wasmtime_component_linker_instance_add_func_async
+        if waits
+        else c.wasmtime_component_linker_instance_add_func
     )
+    name = ctypes.create_string_buffer(function.encode())
+    raise_if_failed(define(instance.ptr(), name, len(name) - 1, callback, None, _NO_FINALIZER))
 
 
 def _give_error(result: Codec | None, results: Any) -> int:

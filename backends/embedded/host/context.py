@@ -1,8 +1,10 @@
 """context.get-context: which bundle runs, and for whom."""
 
 from backends.embedded.host.call import Call
+from backends.embedded.host.never_waits import answers_at_once
 
 
+@answers_at_once
 def get_context(call: Call) -> dict[str, object]:
     """A context-data record. Always answered: the guest's own request carries the same facts."""
     context = call.request.context

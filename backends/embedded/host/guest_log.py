@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from backends.embedded.host.call import Call
+from backends.embedded.host.never_waits import answers_at_once
 
 CAPABILITY = "cap:log.emit"
 MAX_MESSAGE_BYTES = 4096
@@ -16,16 +17,19 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _log = structlog.get_logger(__name__)
 
 
+@answers_at_once
 def log_info(call: Call, message: str) -> None:
     """Write one line at level info; ignored without the capability or past the bound."""
     _emit(call, _log.info, message)
 
 
+@answers_at_once
 def log_warn(call: Call, message: str) -> None:
     """Write one line at level warning; otherwise as log_info."""
     _emit(call, _log.warning, message)
 
 
+@answers_at_once
 def log_error(call: Call, message: str) -> None:
     """Write one line at level error; otherwise as log_info."""
     _emit(call, _log.error, message)

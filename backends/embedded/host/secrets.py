@@ -9,6 +9,7 @@ import orjson
 
 from backends.contract import SecretEnvelope
 from backends.embedded.host.call import Call, Err, Ok
+from backends.embedded.host.never_waits import answers_at_once
 
 CAPABILITY = "cap:secrets.get"
 
@@ -47,6 +48,7 @@ def open_secrets(envelope: SecretEnvelope | None) -> Mapping[str, str] | None:
     return secrets
 
 
+@answers_at_once
 def get(call: Call, key: str) -> Ok | Err:
     """One secret. Errors: denied without the capability, missing."""
     if not call.may(CAPABILITY):
@@ -56,6 +58,7 @@ def get(call: Call, key: str) -> Ok | Err:
     return Ok(call.secrets[key])
 
 
+@answers_at_once
 def list_keys(call: Call) -> list[str]:
     """The secrets' names in order; none without the capability."""
     return sorted(call.secrets or ()) if call.may(CAPABILITY) else []

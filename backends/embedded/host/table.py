@@ -20,13 +20,7 @@ from backends.embedded.host import (
     user,
 )
 from backends.embedded.host.call import Call, Err
-
-HostFunction = Callable[..., object]
-"""Called as `fn(call, *args)` in the guest's thread; never raises, never outlives the deadline.
-
-Both ways the values are plain: a WIT record is a dict with kebab-case keys, list<u8> is bytes,
-an option is the value or None, an enum is a str, a result is Ok or Err, a tuple is a tuple.
-"""
+from backends.embedded.host.never_waits import HostFunction
 
 _log = structlog.get_logger(__name__)
 

@@ -1,10 +1,12 @@
 """user.get-user and user-v2.get-user: the person behind the call."""
 
 from backends.embedded.host.call import Call, Err, Ok
+from backends.embedded.host.never_waits import answers_at_once
 
 CAPABILITY = "cap:user.read"
 
 
+@answers_at_once
 def get_user(call: Call) -> Ok | Err:
     """The user as a record. Errors: not-allowed without the capability, not-available.
 

@@ -14,7 +14,7 @@ from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.guests import Guests
-from backends.embedded.host.table import HostFunction
+from backends.embedded.host.never_waits import HostFunction
 from backends.errors import RunnerUnreachable
 from tests.backends.embedded import wat
 

@@ -11,10 +11,11 @@ from wasmtime import component as wit
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits
 from backends.embedded.deadline import Deadline
 from backends.embedded.engine import WasmEngine
-from backends.embedded.execution import prepare, run
+from backends.embedded.execution import GuestRun
 from backends.embedded.failures import GuestFailed
 from backends.embedded.host.call import Call
 from backends.embedded.linking import HostTable
+from backends.embedded.prepared import prepare
 from tests.backends.embedded import wat
 
 HASH = "sha256:" + "a" * 64
@@ -24,7 +25,7 @@ MEMORY_MB = 64
 Run = Callable[..., ExecuteResult]
 
 
-def request(
+def a_request(
     *, body: bytes | None = b"hi", query: tuple[tuple[str, str], ...] = ()
 ) -> ExecuteRequest:
     return ExecuteRequest(
@@ -47,8 +48,8 @@ def engine() -> Iterator[WasmEngine]:
     engine.close()
 
 
-@pytest.fixture
-def run_guest(engine: WasmEngine) -> Run:
+@pytest.fixture(params=["in a thread of its own", "first on the loop's thread"])
+def run_guest(engine: WasmEngine, request: pytest.FixtureRequest) -> Run:
     def runner(
         text: str,
         said: ExecuteRequest | None = None,
@@ -59,10 +60,12 @@ def run_guest(engine: WasmEngine) -> Run:
     ) -> ExecuteResult:
         guest = prepare(engine, wit.Component(engine.native, text), table or {})
         deadline = deadline or Deadline(time.monotonic() + FAR_S)
-        said = said or request()
+        said = said or a_request()
         # These guests' host functions need no services, which only open on an event loop.
         call = Call(said, frozenset(), deadline.at, services=None)  # type: ignore[arg-type]  # see above
-        return run(guest, call, deadline, memory_mb)
+        run = GuestRun(guest, call, deadline, memory_mb)
+        answer = run.turn() if request.param.startswith("first") else None
+        return answer or run.finish()
 
     return runner
 
@@ -84,12 +87,12 @@ def test_a_guest_sees_the_request_and_its_answer_keeps_order_and_repeats(run_gue
 def test_no_body_an_empty_body_and_a_long_one_stay_apart(
     run_guest: Run, body: bytes | None
 ) -> None:
-    assert run_guest(wat.ECHO, request(body=body)).body == body
+    assert run_guest(wat.ECHO, a_request(body=body)).body == body
 
 
 def test_the_query_reaches_the_guest_as_a_form_encodes_it(run_guest: Run) -> None:
     assert (
-        run_guest(wat.URL, request(query=(("q", "x y"), ("q", "ü&")))).body
+        run_guest(wat.URL, a_request(query=(("q", "x y"), ("q", "ü&")))).body
         == b"/x?q=x+y&q=%C3%BC%26"
     )
 
@@ -182,7 +185,7 @@ def test_an_answer_that_may_have_no_body_loses_it(run_guest: Run, status: int) -
 
 
 def test_what_is_no_text_cannot_enter_a_guest(run_guest: Run) -> None:
-    said = replace(request(), path="/\ud800")
+    said = replace(a_request(), path="/\ud800")
     assert failure(run_guest, wat.ECHO, said=said) == "execute_failed"
 
 

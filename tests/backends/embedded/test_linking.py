@@ -1,6 +1,7 @@
 """Which imports a component may have, and how values cross in both directions."""
 
 import ctypes
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,14 @@ from wasmtime import _bindings as c
 from wasmtime import component as wit
 
 from backends.contract import ExecuteContext, ExecuteRequest, Limits
+from backends.embedded.deadline import Deadline
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import raise_if_failed
 from backends.embedded.host.call import Call, Err, Ok
+from backends.embedded.host.never_waits import answers_at_once
 from backends.embedded.linking import LinkRefused, link
 from backends.embedded.marshalling import codec_for
-from backends.embedded.trampoline import serving
-from backends.embedded.wasi import nothing
+from backends.embedded.session import Session, entered
 from tests.backends.embedded import wat
 
 _ENTRY = (
@@ -45,14 +47,21 @@ _PEOPLE = (
 class Probe:
     """A guest that hands a host function's arguments and answer through."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, waits: bool = False, on_loop: bool = False) -> None:
+        self._on_loop = on_loop
+        self.turns = 0
         self.heard: tuple[object, ...] = ()
         self.answer: object = None
         self.engine = WasmEngine()
         self._component = wit.Component(self.engine.native, text)
-        self._linked = link(self.engine, self._component, {"probed": {"f": self._host}})
 
-    def _host(self, _call: Call, *args: object) -> object:
+        def host(_call: Call, *args: object) -> object:
+            return self._host(*args)
+
+        function = host if waits else answers_at_once(host)
+        self._linked = link(self.engine, self._component, {"probed": {"f": function}})
+
+    def _host(self, *args: object) -> object:
         self.heard = args
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -60,34 +69,52 @@ class Probe:
 
     def __call__(self, *args: object) -> object:
         """Call the guest's export with plain values, and return what it returned."""
-        with wasmtime.Store(self.engine.native) as store, serving(a_call()):
-            store.set_wasi(nothing())
+        session = Session(a_call(), Deadline(time.monotonic() + 60))
+        session.turn_ends_s = math.inf if self._on_loop else None
+        with wasmtime.Store(self.engine.native) as store, entered(session):
             store.set_epoch_deadline(1_000_000)
-            function = self._linked.linker.instantiate(store, self._component).get_func(
-                store, "probe"
-            )
+            instance = self._instance(store, session)
+            function = instance.get_func(store, "probe")
             assert function is not None
             kind = function.type(store)
             given = (c.wasmtime_component_val_t * len(args))()
             for target, (_, declared), value in zip(given, kind.params, args, strict=True):
                 codec_for(declared).lower(value, target)
             answer = c.wasmtime_component_val_t()
+            error = ctypes.POINTER(c.wasmtime_error_t)()
             try:
-                raise_if_failed(
-                    c.wasmtime_component_func_call(
-                        ctypes.byref(function._func),
-                        store._context(),
-                        given,
-                        len(args),
-                        ctypes.byref(answer),
-                        1,
-                    )
+                self._end(
+                    c.wasmtime_component_func_call_async(
+                        function._func, store._context(), given, len(args), answer, 1, error
+                    ),
+                    error,
+                    session,
                 )
                 return codec_for(kind.result).lift(answer)
             finally:
                 for target in given:
                     c.wasmtime_component_val_delete(ctypes.byref(target))
                 c.wasmtime_component_val_delete(ctypes.byref(answer))
+
+    def _instance(self, store: wasmtime.Store, session: Session) -> wit.Instance:
+        raw = c.wasmtime_component_instance_t()
+        error = ctypes.POINTER(c.wasmtime_error_t)()
+        linker, component = self._linked.linker.ptr(), self._component.ptr()
+        self._end(
+            c.wasmtime_component_linker_instantiate_async(
+                linker, store._context(), component, raw, error
+            ),
+            error,
+            session,
+        )
+        return wit.Instance._from_raw(raw)
+
+    def _end(self, future: object, error: object, session: Session) -> None:
+        while not c.wasmtime_call_future_poll(future):
+            self.turns += 1
+            session.turn_ends_s = None
+        c.wasmtime_call_future_delete(future)
+        raise_if_failed(error)
 
 
 def a_call() -> Call:
@@ -103,8 +130,15 @@ def a_call() -> Call:
     return Call(request, frozenset(), time.monotonic() + 1, services=None)  # type: ignore[arg-type]  # see above
 
 
-@pytest.fixture(scope="module")
-def storage() -> Iterator[Probe]:
+WAYS = [
+    pytest.param({"waits": False, "on_loop": False}, id="at once"),
+    pytest.param({"waits": True, "on_loop": False}, id="waits in a thread"),
+    pytest.param({"waits": True, "on_loop": True}, id="waits, called on the loop's thread"),
+]
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def storage(request: pytest.FixtureRequest) -> Iterator[Probe]:
     probe = Probe(
         wat.passthrough(
             "f",
@@ -112,14 +146,15 @@ def storage() -> Iterator[Probe]:
             params='(param "entry" $entry)',
             core_params="i32 i32 i32 i32 i32 i64",
             result="(result $entry (error $failure))",
-        )
+        ),
+        **request.param,
     )
     yield probe
     probe.engine.close()
 
 
-@pytest.fixture(scope="module")
-def person() -> Iterator[Probe]:
+@pytest.fixture(scope="module", params=WAYS)
+def person(request: pytest.FixtureRequest) -> Iterator[Probe]:
     probe = Probe(
         wat.passthrough(
             "f",
@@ -127,7 +162,8 @@ def person() -> Iterator[Probe]:
             params='(param "id" string)',
             core_params="i32 i32",
             result="(result (option $person) (error $failure))",
-        )
+        ),
+        **request.param,
     )
     yield probe
     probe.engine.close()
@@ -236,14 +272,32 @@ def test_a_result_record_says_that_it_failed_when_its_host_function_does() -> No
     probe.engine.close()
 
 
-def test_a_type_without_room_for_an_error_traps_instead_of_lying() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_type_without_room_for_an_error_traps_instead_of_lying(way: dict[str, bool]) -> None:
     text = wat.passthrough(
         "f", types=(), params='(param "x" u32)', core_params="i32", result="(tuple string string)"
     )
-    probe = Probe(text)
+    probe = Probe(text, **way)
     probe.answer = RuntimeError()
-    with pytest.raises(wasmtime.WasmtimeError, match="the host could not answer"):
+    with pytest.raises(wasmtime.WasmtimeError):
         probe(1)
+    probe.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("waits", "on_loop", "turns"),
+    [(False, True, 0), (True, True, 1), (True, False, 0)],
+)
+def test_only_a_function_that_may_wait_sends_its_guest_away_and_only_from_the_loop(
+    waits: bool, on_loop: bool, turns: int
+) -> None:
+    text = wat.passthrough(
+        "f", types=(), params='(param "x" u32)', core_params="i32", result="string"
+    )
+    probe = Probe(text, waits=waits, on_loop=on_loop)
+    probe.answer = "answer"
+    assert probe(7) == "answer"
+    assert (probe.heard, probe.turns) == ((7,), turns)
     probe.engine.close()
 
 

@@ -1,0 +1,178 @@
+"""A request in one piece of memory, laid out as the engine's values, for the engine to read.
+
+The engine copies the argument of a call, so nothing of it has to be its own. One buffer, written
+by `struct`, takes a third of the time of a value that is put together out of the engine's parts.
+Texts, records, lists and options are written so; any other type is lowered as usual.
+"""
+
+import ctypes
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wasmtime import _bindings as c
+from wasmtime import _ffi as ffi
+
+from backends.embedded.marshalling import ListCodec, OptionCodec, RecordCodec
+from backends.embedded.scalars import Codec, StringCodec, expect
+
+_VALUE = c.wasmtime_component_val_t
+_ENTRY = c.wasmtime_component_valrecord_entry_t
+_VALUE_BYTES = ctypes.sizeof(_VALUE)
+_ENTRY_BYTES = ctypes.sizeof(_ENTRY)
+_VALUE_IN_ENTRY = _ENTRY.val.offset
+_PAYLOAD_AT = _VALUE.of.offset
+
+_STRING = ffi.WASMTIME_COMPONENT_STRING.value
+_LIST = ffi.WASMTIME_COMPONENT_LIST.value
+_RECORD = ffi.WASMTIME_COMPONENT_RECORD.value
+_OPTION = ffi.WASMTIME_COMPONENT_OPTION.value
+
+_write_vector = struct.Struct(f"=B{_PAYLOAD_AT - 1}xQQ").pack_into  # kind, size, address
+_write_option = struct.Struct(f"=B{_PAYLOAD_AT - 1}xQ").pack_into  # kind, address
+_write_name = struct.Struct("=QQ").pack_into  # size, address
+
+_FIRST_BYTES = 16_384
+_ALIGNED = 8
+
+
+class _Full(Exception):
+    pass
+
+
+class _Arena:
+    """Zeroed memory, given out from its beginning."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.buffer = bytearray(size)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
+        self.used = 0
+        self.foreign: list[Any] = []  # values in here that hold memory of the engine
+
+    def take(self, size: int) -> int:
+        at = self.used
+        self.used = at + size + -size % _ALIGNED
+        if self.used > self.size:
+            raise _Full
+        return at
+
+    def free(self) -> None:
+        while self.foreign:
+            c.wasmtime_component_val_delete(ctypes.byref(self.foreign.pop()))
+
+
+Packer = Callable[[object, _Arena, int], None]
+"""Writes a value at an offset of the arena. Raises TypeError or ValueError, or _Full."""
+
+
+@contextmanager
+def packed(packer: Packer, value: object) -> Iterator[Any]:
+    """The value for the engine to read, until the block is left.
+
+    Raises:
+        TypeError, ValueError: the value does not fit its type.
+    """
+    arena = _packed(packer, value)
+    try:
+        yield _VALUE.from_address(arena.address)
+    finally:
+        arena.free()
+
+
+def _packed(packer: Packer, value: object) -> _Arena:
+    size = _FIRST_BYTES
+    while True:
+        arena = _Arena(size)
+        try:
+            packer(value, arena, arena.take(_VALUE_BYTES))
+        except _Full:
+            arena.free()
+            size *= 4
+        except BaseException:
+            arena.free()
+            raise
+        else:
+            return arena
+
+
+def packer_for(codec: Codec) -> Packer:
+    """Plan how values of a codec's type are written."""
+    match codec:
+        case StringCodec():
+            return _pack_text
+        case RecordCodec():
+            return _record_packer(codec)
+        case ListCodec():
+            return _list_packer(packer_for(codec.element))
+        case OptionCodec():
+            return _option_packer(packer_for(codec.payload))
+        case _:
+            return _lowering(codec)
+
+
+def _pack_text(value: object, arena: _Arena, at: int) -> None:
+    raw = expect(value, str).encode()
+    size = len(raw)
+    start = arena.take(size)
+    arena.buffer[start : start + size] = raw
+    _write_vector(arena.buffer, at, _STRING, size, arena.address + start)
+
+
+def _record_packer(codec: RecordCodec) -> Packer:
+    names = [name.encode() for name, _ in codec.fields]
+    kept = ctypes.create_string_buffer(b"".join(names))
+    blank, address = bytearray(len(names) * _ENTRY_BYTES), ctypes.addressof(kept)
+    for index, name in enumerate(names):
+        _write_name(blank, index * _ENTRY_BYTES, len(name), address)
+        address += len(name)
+    fields = [
+        (name, index * _ENTRY_BYTES + _VALUE_IN_ENTRY, packer_for(field))
+        for index, (name, field) in enumerate(codec.fields)
+    ]
+
+    def pack(value: object, arena: _Arena, at: int, _kept: object = kept) -> None:
+        values = expect(value, dict)
+        start = arena.take(len(blank))
+        arena.buffer[start : start + len(blank)] = blank
+        _write_vector(arena.buffer, at, _RECORD, len(fields), arena.address + start)
+        for name, offset, pack_field in fields:
+            if name not in values:
+                raise ValueError(f"field {name} is missing")
+            pack_field(values[name], arena, start + offset)
+
+    return pack
+
+
+def _list_packer(pack_element: Packer) -> Packer:
+    def pack(value: object, arena: _Arena, at: int) -> None:
+        items = expect(value, list)
+        start = arena.take(len(items) * _VALUE_BYTES)
+        _write_vector(arena.buffer, at, _LIST, len(items), arena.address + start)
+        for item in items:
+            pack_element(item, arena, start)
+            start += _VALUE_BYTES
+
+    return pack
+
+
+def _option_packer(pack_payload: Packer) -> Packer:
+    def pack(value: object, arena: _Arena, at: int) -> None:
+        if value is None:
+            arena.buffer[at] = _OPTION
+            return
+        start = arena.take(_VALUE_BYTES)
+        _write_option(arena.buffer, at, _OPTION, arena.address + start)
+        pack_payload(value, arena, start)
+
+    return pack
+
+
+def _lowering(codec: Codec) -> Packer:
+    def pack(value: object, arena: _Arena, at: int) -> None:
+        target = _VALUE.from_address(arena.address + at)
+        arena.foreign.append(target)  # before it is filled: it may get half of it
+        codec.lower(value, target)
+
+    return pack

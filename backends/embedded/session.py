@@ -1,0 +1,83 @@
+"""The call that this thread's guest runs for, as its clock and its host functions see it."""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from wasmtime import _bindings as c  # the binding has no public epoch callback
+
+from backends.embedded import short_calls
+from backends.embedded.deadline import Deadline
+from backends.embedded.host.call import Call
+
+_CONTINUE = 0
+_YIELD = 1
+_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One call on its way through the engine. In one thread at a time, not always the same."""
+
+    call: Call
+    deadline: Deadline
+    turn_ends_s: float | None = None
+    """On the clock of time.thread_time(): when the guest has to leave the event loop's thread.
+    None: it is in a thread of its own, where its host functions may wait."""
+    unfinished: Callable[[], None] | None = None
+    """A host function that was called where it may not wait."""
+
+
+class _Here(threading.local):
+    session: Session
+
+
+_here = _Here()
+
+
+def current() -> Session:
+    """The session of the guest that this thread is in."""
+    return _here.session
+
+
+@contextmanager
+def entered(session: Session) -> Iterator[None]:
+    """What the engine runs in this thread, it runs for `session`."""
+    _here.session = session
+    try:
+        yield
+    finally:
+        del _here.session
+
+
+def rule_over(store: Any, context: Any, session: Session) -> None:
+    """End what runs in `store` at the session's deadline, and its turn when that is over."""
+    short_calls.epoch_deadline_callback(store, _LOOK, None, _NO_FINALIZER)
+    ticks = session.deadline.ticks() if session.turn_ends_s is None else 1
+    short_calls.set_epoch_deadline(context, ticks)
+
+
+def _look(_context: object, _data: object, delta: Any, kind: Any) -> int:
+    session = current()
+    if session.deadline.is_over():
+        error = c.wasmtime_error_new(b"the guest was stopped")
+        return ctypes.cast(error, ctypes.c_void_p).value or 0
+    if session.turn_ends_s is None:
+        delta[0], kind[0] = session.deadline.ticks(), _CONTINUE
+    else:
+        is_over = time.thread_time() >= session.turn_ends_s
+        delta[0], kind[0] = 1, _YIELD if is_over else _CONTINUE
+    return 0
+
+
+_LOOK = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.POINTER(c.wasmtime_context_t),
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint64),
+    ctypes.POINTER(c.wasmtime_update_deadline_kind_t),
+)(_look)
