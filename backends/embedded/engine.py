@@ -5,8 +5,6 @@ import importlib.metadata
 import platform
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 import wasmtime
@@ -81,14 +79,13 @@ class WasmEngine:
         except wasmtime.WasmtimeError as error:
             raise EngineFailed(str(error)) from error
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Keep the epoch advancing while a guest runs; an idle engine costs no wake-ups."""
+    def begin(self) -> None:
+        """Keep the epoch advancing until `end`: an idle engine costs no wake-ups."""
         self._ticker.begin()
-        try:
-            yield
-        finally:
-            self._ticker.end()
+
+    def end(self) -> None:
+        """One guest less runs."""
+        self._ticker.end()
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Stop the epoch: no guest may run after this."""

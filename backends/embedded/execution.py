@@ -2,8 +2,7 @@
 
 import ctypes
 import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator
 from typing import Any
 
 import wasmtime
@@ -103,8 +102,11 @@ def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
     deadline = session.deadline
     if deadline.at <= time.monotonic():
         raise GuestFailed("execute_timeout", "no time was left to run")
-    with guest.engine.running(), _store(guest, memory_mb) as store:
+    store = c.wasmtime_store_new(guest.engine.native.ptr(), None, _NO_FINALIZER)
+    guest.engine.begin()
+    try:
         context = short_calls.store_context(store)
+        _limit(guest, store, memory_mb)
         rule_over(store, context, session)
         instance = c.wasmtime_component_instance_t()
         error = _ERROR()
@@ -121,25 +123,18 @@ def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
         if not short_calls.instance_get_func(instance, context, guest.handler.ptr(), handler):
             raise GuestFailed("execute_no_handler")
         return guest_result((yield from _called(guest, handler, context, session)))
-
-
-@contextmanager
-def _store(guest: PreparedGuest, memory_mb: int) -> Iterator[Any]:
-    store = c.wasmtime_store_new(guest.engine.native.ptr(), None, _NO_FINALIZER)
-    try:
-        short_calls.store_limiter(
-            store,
-            memory_mb * _MEBIBYTE,
-            MAX_TABLE_ELEMENTS,
-            _MAX_INSTANCES,
-            _NO_LIMIT,
-            MAX_MEMORIES,
-        )
-        if guest.linked.uses_wasi:
-            _give_wasi(store)  # without it a guest that calls WASI aborts the process
-        yield store
     finally:
+        guest.engine.end()
         c.wasmtime_store_delete(store)
+
+
+def _limit(guest: PreparedGuest, store: Any, memory_mb: int) -> None:
+    memory = memory_mb * _MEBIBYTE
+    short_calls.store_limiter(
+        store, memory, MAX_TABLE_ELEMENTS, _MAX_INSTANCES, _NO_LIMIT, MAX_MEMORIES
+    )
+    if guest.linked.uses_wasi:
+        _give_wasi(store)  # without it a guest that calls WASI aborts the process
 
 
 def _give_wasi(store: Any) -> None:
@@ -155,26 +150,25 @@ def _give_wasi(store: Any) -> None:
 def _called(
     guest: PreparedGuest, handler: Any, context: Any, session: Session
 ) -> Generator[None, None, object]:
+    try:
+        argument = packed(guest.request, guest_request(session.call.request))
+    except (TypeError, ValueError) as failed:
+        raise GuestFailed("execute_failed", f"request: {type(failed).__name__}") from failed
     answer = c.wasmtime_component_val_t()
     error = _ERROR()
-    with ExitStack() as undo:
-        undo.callback(c.wasmtime_component_val_delete, answer)
-        try:
-            argument = undo.enter_context(
-                packed(guest.request, guest_request(session.call.request))
-            )
-        except (TypeError, ValueError) as failed:
-            raise GuestFailed("execute_failed", f"request: {type(failed).__name__}") from failed
-        try:
-            yield from _polled(
-                c.wasmtime_component_func_call_async(
-                    handler, context, argument, 1, answer, 1, error
-                ),
-                error,
-            )
-        except wasmtime.WasmtimeError as failed:
-            raise _stopped(session.deadline) or failed_call(failed) from failed
+    try:
+        yield from _polled(
+            c.wasmtime_component_func_call_async(
+                handler, context, argument.value, 1, answer, 1, error
+            ),
+            error,
+        )
         return guest.response.lift(answer)
+    except wasmtime.WasmtimeError as failed:
+        raise _stopped(session.deadline) or failed_call(failed) from failed
+    finally:
+        argument.free()
+        c.wasmtime_component_val_delete(answer)
 
 
 def _polled(future: Any, error: Any) -> Generator[None, None, None]:

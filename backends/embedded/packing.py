@@ -7,8 +7,7 @@ Texts, records, lists and options are written so; any other type is lowered as u
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from wasmtime import _bindings as c
@@ -41,8 +40,8 @@ class _Full(Exception):
     pass
 
 
-class _Arena:
-    """Zeroed memory, given out from its beginning."""
+class Packed:
+    """Zeroed memory, given out from its beginning; a value of the engine lies there."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -51,7 +50,13 @@ class _Arena:
         self.used = 0
         self.foreign: list[Any] = []  # values in here that hold memory of the engine
 
+    @property
+    def value(self) -> Any:
+        """For the engine to read, as long as this object lives and is not freed."""
+        return _VALUE.from_address(self.address)
+
     def take(self, size: int) -> int:
+        """The offset of so much of it. Raises _Full."""
         at = self.used
         self.used = at + size + -size % _ALIGNED
         if self.used > self.size:
@@ -59,42 +64,34 @@ class _Arena:
         return at
 
     def free(self) -> None:
+        """Give back what the engine's memory holds. Safe twice."""
         while self.foreign:
             c.wasmtime_component_val_delete(ctypes.byref(self.foreign.pop()))
 
 
-Packer = Callable[[object, _Arena, int], None]
-"""Writes a value at an offset of the arena. Raises TypeError or ValueError, or _Full."""
+Packer = Callable[[object, Packed, int], None]
+"""Writes a value at an offset. Raises TypeError or ValueError, or _Full."""
 
 
-@contextmanager
-def packed(packer: Packer, value: object) -> Iterator[Any]:
-    """The value for the engine to read, until the block is left.
+def packed(packer: Packer, value: object) -> Packed:
+    """Write `value`; `free` it when the engine has read it.
 
     Raises:
         TypeError, ValueError: the value does not fit its type.
     """
-    arena = _packed(packer, value)
-    try:
-        yield _VALUE.from_address(arena.address)
-    finally:
-        arena.free()
-
-
-def _packed(packer: Packer, value: object) -> _Arena:
     size = _FIRST_BYTES
     while True:
-        arena = _Arena(size)
+        memory = Packed(size)
         try:
-            packer(value, arena, arena.take(_VALUE_BYTES))
+            packer(value, memory, memory.take(_VALUE_BYTES))
         except _Full:
-            arena.free()
+            memory.free()
             size *= 4
         except BaseException:
-            arena.free()
+            memory.free()
             raise
         else:
-            return arena
+            return memory
 
 
 def packer_for(codec: Codec) -> Packer:
@@ -112,12 +109,12 @@ def packer_for(codec: Codec) -> Packer:
             return _lowering(codec)
 
 
-def _pack_text(value: object, arena: _Arena, at: int) -> None:
+def _pack_text(value: object, memory: Packed, at: int) -> None:
     raw = expect(value, str).encode()
     size = len(raw)
-    start = arena.take(size)
-    arena.buffer[start : start + size] = raw
-    _write_vector(arena.buffer, at, _STRING, size, arena.address + start)
+    start = memory.take(size)
+    memory.buffer[start : start + size] = raw
+    _write_vector(memory.buffer, at, _STRING, size, memory.address + start)
 
 
 def _record_packer(codec: RecordCodec) -> Packer:
@@ -132,47 +129,47 @@ def _record_packer(codec: RecordCodec) -> Packer:
         for index, (name, field) in enumerate(codec.fields)
     ]
 
-    def pack(value: object, arena: _Arena, at: int, _kept: object = kept) -> None:
+    def pack(value: object, memory: Packed, at: int, _kept: object = kept) -> None:
         values = expect(value, dict)
-        start = arena.take(len(blank))
-        arena.buffer[start : start + len(blank)] = blank
-        _write_vector(arena.buffer, at, _RECORD, len(fields), arena.address + start)
+        start = memory.take(len(blank))
+        memory.buffer[start : start + len(blank)] = blank
+        _write_vector(memory.buffer, at, _RECORD, len(fields), memory.address + start)
         for name, offset, pack_field in fields:
             if name not in values:
                 raise ValueError(f"field {name} is missing")
-            pack_field(values[name], arena, start + offset)
+            pack_field(values[name], memory, start + offset)
 
     return pack
 
 
 def _list_packer(pack_element: Packer) -> Packer:
-    def pack(value: object, arena: _Arena, at: int) -> None:
+    def pack(value: object, memory: Packed, at: int) -> None:
         items = expect(value, list)
-        start = arena.take(len(items) * _VALUE_BYTES)
-        _write_vector(arena.buffer, at, _LIST, len(items), arena.address + start)
+        start = memory.take(len(items) * _VALUE_BYTES)
+        _write_vector(memory.buffer, at, _LIST, len(items), memory.address + start)
         for item in items:
-            pack_element(item, arena, start)
+            pack_element(item, memory, start)
             start += _VALUE_BYTES
 
     return pack
 
 
 def _option_packer(pack_payload: Packer) -> Packer:
-    def pack(value: object, arena: _Arena, at: int) -> None:
+    def pack(value: object, memory: Packed, at: int) -> None:
         if value is None:
-            arena.buffer[at] = _OPTION
+            memory.buffer[at] = _OPTION
             return
-        start = arena.take(_VALUE_BYTES)
-        _write_option(arena.buffer, at, _OPTION, arena.address + start)
-        pack_payload(value, arena, start)
+        start = memory.take(_VALUE_BYTES)
+        _write_option(memory.buffer, at, _OPTION, memory.address + start)
+        pack_payload(value, memory, start)
 
     return pack
 
 
 def _lowering(codec: Codec) -> Packer:
-    def pack(value: object, arena: _Arena, at: int) -> None:
-        target = _VALUE.from_address(arena.address + at)
-        arena.foreign.append(target)  # before it is filled: it may get half of it
+    def pack(value: object, memory: Packed, at: int) -> None:
+        target = _VALUE.from_address(memory.address + at)
+        memory.foreign.append(target)  # before it is filled: it may get half of it
         codec.lower(value, target)
 
     return pack

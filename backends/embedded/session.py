@@ -3,8 +3,7 @@
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +43,18 @@ def current() -> Session:
     return _here.session
 
 
-@contextmanager
-def entered(session: Session) -> Iterator[None]:
+class entered:  # noqa: N801 - read as a word: with entered(session)
     """What the engine runs in this thread, it runs for `session`."""
-    _here.session = session
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        _here.session = self._session
+
+    def __exit__(self, *_: object) -> None:
         del _here.session
 
 
