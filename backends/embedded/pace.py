@@ -12,7 +12,10 @@ _PAID_BY_A_SHORT_CALL_S = 0.000_1
 
 
 class Pace:
-    """The memory of one guest. Belongs to one event loop, except that threads may read it."""
+    """What is remembered of one guest.
+
+    Threads write to it without a lock: what is lost by that is a few calls on the slower way.
+    """
 
     def __init__(self) -> None:
         self._owed_s = _PAID_BY_A_SHORT_CALL_S  # nothing is known of a new guest

@@ -3,6 +3,7 @@
 import structlog.testing
 
 from backends.embedded.host.call import Err, Ok
+from backends.embedded.host.never_waits import never_waits
 from backends.embedded.host.services import HostServices
 from backends.embedded.host.table import HOST_FUNCTIONS
 from tests.backends.embedded.host.calls import ADA, ask, call_of
@@ -24,6 +25,9 @@ WORLD = {
     "clients": {"list-clients", "get-client"},
     "services": {"list-services", "get-service"},
 }  # fmt: skip
+
+ANSWERED_AT_ONCE = {"context", "secrets", "logging", "user", "user-v2"}
+"""Their functions read what the call brought along, or write a line into a queue."""
 
 FAILURES: dict[tuple[str, str], object] = {
     ("secrets", "list-keys"): [],
@@ -100,3 +104,9 @@ async def test_a_user_is_shown_only_when_there_is_one_and_it_was_granted(
     assert await ask(call_of(services), "user", "get-user") == Err("not-available")
     ungranted = call_of(services, user=ADA, granted=frozenset())
     assert await ask(ungranted, "user", "get-user") == Err("not-allowed")
+
+
+def test_only_functions_that_wait_for_nothing_may_be_called_on_the_loops_thread() -> None:
+    for interface, functions in HOST_FUNCTIONS.items():
+        marks = {never_waits(function) for function in functions.values()}
+        assert marks == {interface in ANSWERED_AT_ONCE}
