@@ -23,6 +23,11 @@ _BLANK: Final = (b" ", b"\t")
 _UNCOMMON: Final = frozenset({"keep-alive", "trailer", "transfer-encoding", "upgrade"})
 _NEVER_KEPT: Final = frozenset({"authorization", "set-cookie"})
 
+_MAX_HEADS: Final = 256
+_MAX_KNOWN_HEAD_BYTES: Final = 1024
+_heads: dict[bytes, "_Head"] = {}
+"""A file's head changes with the second in its Date at most: heads that were read lately."""
+
 _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
 _lines: dict[bytes, tuple[str, str]] = {}
@@ -33,6 +38,14 @@ class WholeAnswer(NamedTuple):
     status: int
     headers: Pairs  # names in lower case
     content: bytes
+
+
+class _Head(NamedTuple):
+    """A head that llhttp has accepted, and how many bytes of content follow it."""
+
+    status: int
+    headers: Pairs
+    length: int
 
 
 class WholeAnswerReader:
@@ -49,7 +62,11 @@ class WholeAnswerReader:
         end = data.find(_HEAD_END)
         if not 0 <= end <= MAX_HEAD_BYTES:
             return None
-        line, *lines = data[:end].split(b"\r\n")
+        head = data[:end]
+        known = _heads.get(head)
+        if known is not None and known.length == len(data) - end - 4:
+            return WholeAnswer(known.status, known.headers, data[end + 4 :])
+        line, *lines = head.split(b"\r\n")
         status_line = _STATUS_LINE.fullmatch(line)
         if status_line is None or len(lines) > MAX_FIELDS:
             return None
@@ -60,6 +77,7 @@ class WholeAnswerReader:
         status, content = int(status_line[1]), data[end + 4 :]
         if not _is_length_told(status, headers, len(content)) or not self._is_whole(data):
             return None
+        _remember(head, _Head(status, headers, len(content)))
         return WholeAnswer(status, headers, content)
 
     def _is_whole(self, data: bytes) -> bool:
@@ -67,7 +85,7 @@ class WholeAnswerReader:
         self._complete = False
         try:
             self._parser.feed_data(data)
-            if self._complete and self._parser.should_keep_alive():
+            if self._complete:
                 return True
         except (HttpParserError, HttpParserUpgrade):
             pass
@@ -75,7 +93,17 @@ class WholeAnswerReader:
         return False
 
     def on_message_complete(self) -> None:
-        self._complete = True
+        # Asked later the parser would speak of the next message.
+        self._complete = self._parser.should_keep_alive()
+
+
+def _remember(raw: bytes, head: _Head) -> None:
+    if len(raw) <= _MAX_KNOWN_HEAD_BYTES and not any(
+        name in _NEVER_KEPT for name, _ in head.headers
+    ):
+        if len(_heads) >= _MAX_HEADS:
+            _heads.clear()
+        _heads[raw] = head
 
 
 def _is_length_told(status: int, headers: Pairs, came: int) -> bool:
@@ -90,7 +118,7 @@ def _is_length_told(status: int, headers: Pairs, came: int) -> bool:
     if status == _NO_CONTENT:
         return False  # it has no body, whatever its length says: llhttp may pass over what follows
     if status == _NOT_MODIFIED:
-        return length is None and not came
+        return length in (None, "0") and not came
     return length is not None and len(length) < 10 and int(length) == came
 
 

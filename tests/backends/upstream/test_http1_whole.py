@@ -52,6 +52,22 @@ def test_both_readers_are_of_one_mind(raw: bytes) -> None:
     assert (slow.status, slow.headers, content) == whole
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: "1"\r\n\r\nabc',
+        b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+        b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n',
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",  # as nginx says it
+    ],
+)
+def test_plain_answers_are_read_in_one_go_again_and_again(raw: bytes) -> None:
+    reader = WholeAnswerReader()
+    first = reader.read(raw)
+    assert first is not None
+    assert reader.read(raw) == reader.read(raw) == first
+
+
 @given(answers(), answers())
 def test_nothing_is_kept_of_an_answer_that_was_not_taken(first: bytes, second: bytes) -> None:
     reader = WholeAnswerReader()
