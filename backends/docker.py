@@ -14,6 +14,7 @@ from backends.contract import (
     RunnerBackend,
 )
 from backends.docker_discovered import DiscoveredDockerBackend
+from backends.prompt import PromptBackend, Told, Withdraw
 from backends.settings import DockerSettings
 from backends.ui_url import build_ui_url
 from backends.upstream.address import RunnerAddress
@@ -37,6 +38,14 @@ class DockerBackend:
 
     async def fetch_asset(self, request: AssetRequest, /) -> AssetResponse:
         return await self._client.fetch_asset(request)
+
+    def begin_execute(
+        self, request: ExecuteRequest, told: Told[ExecuteResult], /
+    ) -> Withdraw | None:
+        return self._client.begin_execute(request, told)
+
+    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse], /) -> Withdraw | None:
+        return self._client.begin_asset(request, told)
 
     def resolve_ui_url(
         self,
@@ -100,3 +109,4 @@ async def open_docker(settings: DockerSettings) -> DockerBackend | DiscoveredDoc
 
 
 _guard: type[RunnerBackend] = DockerBackend
+_prompt_guard: type[PromptBackend] = DockerBackend

@@ -154,40 +154,72 @@ def _is_probe(agent: str) -> bool:
 
 
 def to_runner(request: ExecuteRequest) -> Pairs:
-    """The fields of POST /v1/execute, all of them set here."""
+    """The fields of POST /v1/execute, all of them set here, less those of `own_of`."""
     context = request.context
-    return _present(
-        ("content-type", "application/json"),
-        ("accept", "application/json"),
-        ("x-request-id", request.request_id),
-        ("x-alga-tenant", context.tenant_id),
-        ("x-alga-extension", context.extension_id),
-        ("x-ext-install-id", context.install_id),
-        ("x-ext-version-id", context.version_id),
-        ("x-ext-registry-id", context.extension_id),
-        ("x-ext-config-version", context.config_version),
-        ("x-ext-secrets-version", context.secrets_version),
-        ("x-idempotency-key", request.idempotency_key),
-        ("x-runner-service-token", request.service_token),
+    return _execute_fields(
+        context.tenant_id,
+        context.extension_id,
+        context.install_id,
+        context.version_id,
+        context.config_version,
+        context.secrets_version,
+        request.service_token,
     )
 
 
+@lru_cache(maxsize=256)
+def _execute_fields(
+    tenant_id: str,
+    extension_id: str,
+    install_id: str | None,
+    version_id: str | None,
+    config_version: str | None,
+    secrets_version: str | None,
+    service_token: str | None,
+) -> Pairs:
+    return _present(
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+        ("x-alga-tenant", tenant_id),
+        ("x-alga-extension", extension_id),
+        ("x-ext-install-id", install_id),
+        ("x-ext-version-id", version_id),
+        ("x-ext-registry-id", extension_id),
+        ("x-ext-config-version", config_version),
+        ("x-ext-secrets-version", secrets_version),
+        ("x-runner-service-token", service_token),
+    )
+
+
+def own_of(request: ExecuteRequest | AssetRequest) -> Pairs:
+    """What a runner hears of this one request and no other."""
+    named = (("x-request-id", request.request_id),)
+    key = request.idempotency_key if isinstance(request, ExecuteRequest) else None
+    return (*named, ("x-idempotency-key", key)) if key else named
+
+
 def asset_to_runner(request: AssetRequest) -> Pairs:
-    """The fields of GET /ext-ui/...: the client's conditional ones and the gateway's own."""
-    return request.headers + _present(
-        ("x-request-id", request.request_id),
-        ("x-tenant-id", request.tenant_id),
-        ("x-alga-tenant", request.tenant_id),
-        ("x-alga-extension", request.extension_id),
-        ("x-runner-service-token", request.service_token),
+    """The fields of GET /ext-ui/...: the client's conditional ones and the gateway's own, less
+    those of `own_of`."""
+    return request.headers + _asset_fields(
+        request.tenant_id, request.extension_id, request.service_token
+    )
+
+
+@lru_cache(maxsize=256)
+def _asset_fields(tenant_id: str | None, extension_id: str, service_token: str | None) -> Pairs:
+    return _present(
+        ("x-tenant-id", tenant_id),
+        ("x-alga-tenant", tenant_id),
+        ("x-alga-extension", extension_id),
+        ("x-runner-service-token", service_token),
     )
 
 
 def warmup_to_runner(page: AssetRequest) -> Pairs:
-    """The fields of POST /warmup: the gateway's own alone."""
+    """The fields of POST /warmup: the gateway's own alone, less those of `own_of`."""
     return _present(
         ("content-type", "application/json"),
-        ("x-request-id", page.request_id),
         ("x-alga-tenant", page.tenant_id),
         ("x-alga-extension", page.extension_id),
         ("x-runner-service-token", page.service_token),
@@ -202,10 +234,13 @@ def asset_from_runner(headers: Pairs) -> Pairs:
     Args:
         headers: names in lower case.
     """
-    for name, value in headers:
-        if name == "connection" and _named_by(value):
+    kept = []
+    for pair in headers:
+        if pair[0] in ASSET_TO_CLIENT:
+            kept.append(pair)
+        elif pair[0] == "connection" and _named_by(pair[1]):
             return end_to_end(headers, among=ASSET_TO_CLIENT)
-    return tuple([pair for pair in headers if pair[0] in ASSET_TO_CLIENT])
+    return tuple(kept)
 
 
 def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:

@@ -25,6 +25,7 @@ from backends.knative_path.path import KnativePath
 from backends.knative_path.serving import ServingReader
 from backends.knative_path.tls import client_context
 from backends.knative_path.token import ServiceToken
+from backends.prompt import PromptBackend, Told, Withdraw
 from backends.settings import KnativeSettings
 from backends.ui_url import build_ui_url
 from backends.upstream.address import RunnerAddress
@@ -41,6 +42,10 @@ class Reach(Protocol):
 
     async def execute(self, request: ExecuteRequest) -> ExecuteResult: ...
     async def fetch_asset(self, request: AssetRequest) -> AssetResponse: ...
+    def begin_execute(
+        self, request: ExecuteRequest, told: Told[ExecuteResult]
+    ) -> Withdraw | None: ...
+    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None: ...
     async def health(self) -> BackendHealth: ...
     def stats(self) -> BackendStats: ...
     def facts(self) -> dict[str, object]: ...
@@ -63,6 +68,14 @@ class KnativeBackend:
 
     async def fetch_asset(self, request: AssetRequest, /) -> AssetResponse:
         return await self._reach.fetch_asset(request)
+
+    def begin_execute(
+        self, request: ExecuteRequest, told: Told[ExecuteResult], /
+    ) -> Withdraw | None:
+        return self._reach.begin_execute(request, told)
+
+    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse], /) -> Withdraw | None:
+        return self._reach.begin_asset(request, told)
 
     def resolve_ui_url(
         self,
@@ -204,3 +217,4 @@ def _told_host(serving: ServingReader | None) -> str | None:
 
 
 _guard: type[RunnerBackend] = KnativeBackend
+_prompt_guard: type[PromptBackend] = KnativeBackend

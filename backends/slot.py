@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from typing import Self
 
 from backends.contract import BackendIdentity, RunnerBackend
+from backends.prompt import PromptBackend
 
 
 class Generation:
-    """One occupant of the slot, with its own pool, its own streams and its own count."""
+    """One occupant of the slot, with its own pool, its own streams and its own count.
+
+    Attributes:
+        prompt: the backend, when it can be asked without a task.
+    """
 
     def __init__(self, number: int, backend: RunnerBackend) -> None:
         self.number = number
         self.backend = backend
+        self.prompt = backend if isinstance(backend, PromptBackend) else None
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -32,8 +38,9 @@ class Generation:
 
     def __enter__(self) -> Self:
         """Take a lease: this generation stays alive for as long as the block runs."""
+        if not self._in_flight:
+            self._idle.clear()
         self._in_flight += 1
-        self._idle.clear()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -61,22 +61,34 @@ class Admission:
         Raises:
             RunnerOverloaded: "line_full" or "line_too_slow". Nothing was sent.
         """
-        lane = self._lanes.setdefault(extension, _Lane())
-        try:
-            if self.running < self._handlers and self._has_room(lane) and not lane.waiting:
-                self._begin(lane)
-            else:
+        if not self.enter(extension):
+            lane = self._lanes.setdefault(extension, _Lane())
+            try:
                 await self._wait(lane, min(timeout_s, self._patience_s))
-        except BaseException:
-            self._forget(extension, lane)
-            raise
+            except BaseException:
+                self._forget(extension, lane)
+                raise
         try:
             yield
         finally:
-            lane.running -= 1
-            self.running -= 1
-            self._let_in()
-            self._forget(extension, lane)
+            self.leave(extension)
+
+    def enter(self, extension: str) -> bool:
+        """Take a place for one call if there is one to be had at once; it owes a `leave`."""
+        lane = self._lanes.setdefault(extension, _Lane())
+        if self.running < self._handlers and self._has_room(lane) and not lane.waiting:
+            self._begin(lane)
+            return True
+        self._forget(extension, lane)
+        return False
+
+    def leave(self, extension: str) -> None:
+        """Give a place back: to whoever waits for it."""
+        lane = self._lanes[extension]
+        lane.running -= 1
+        self.running -= 1
+        self._let_in()
+        self._forget(extension, lane)
 
     async def _wait(self, lane: _Lane, patience_s: float) -> None:
         if self.waiting >= self._line or len(lane.waiting) >= self._line_per_extension:

@@ -64,6 +64,10 @@ class Breaker:
         self._probing = True
         return _Watched(self, probe=True)
 
+    def watching(self) -> "_Watched":
+        """A context for a call that has begun already, while the circuit was closed."""
+        return _Watched(self, probe=False)
+
     def record(self, reached: bool | None, *, probe: bool) -> None:
         """What became of a call; None: nobody knows, its caller left."""
         if probe:
@@ -108,18 +112,25 @@ class _Watched:
         failure: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._breaker.record(_was_reached(failure), probe=self._probe)
+        # A call that brought no failure reached somebody.
+        self._breaker.record(failure is None or was_reached(failure), probe=self._probe)
 
 
-def _was_reached(failure: BaseException | None) -> bool | None:
-    """A runner that refuses, fails or is slow was reached: that is no reason to stop asking."""
-    match failure:
-        case None:
-            return True
+def was_reached(outcome: object) -> bool | None:
+    """What an outcome says of the way to the runner; None: nothing.
+
+    A runner that refuses, fails or is slow was reached: that is no reason to stop asking.
+
+    Args:
+        outcome: an answer, or why there is none.
+    """
+    match outcome:
         case RunnerUnreachable() | RunnerTimeout(phase=Phase.CONNECT):
             # What was held back by this program itself says nothing of the runner.
-            return None if failure.phase is Phase.ADMIT else False
+            return None if outcome.phase is Phase.ADMIT else False
         case BackendError():
-            return None if failure.phase is Phase.ADMIT else True
-        case _:
+            return None if outcome.phase is Phase.ADMIT else True
+        case BaseException():
             return None
+        case _:
+            return True

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -29,8 +29,10 @@ from backends.knative_path.cold_figures import ColdFigures
 from backends.knative_path.cut_off import WatchedBody
 from backends.knative_path.service import ServiceState
 from backends.knative_path.statuses import JUDGED, TEXT_BYTES, Speaker, Verdict, verdict
+from backends.prompt import Outcome, Told, Withdraw
 from backends.upstream.bodies import WholeBody, content_length, read_whole
 from backends.upstream.transport import (
+    PromptTransport,
     Transport,
     TransportStats,
     UpstreamRequest,
@@ -91,6 +93,7 @@ class ColdStart:
         figures: ColdFigures,
     ) -> None:
         self._transport = transport
+        self._prompt = transport if isinstance(transport, PromptTransport) else None
         self._budget_s = budget_s
         self._state = state
         self._figures = figures
@@ -109,18 +112,49 @@ class ColdStart:
         return silent_s > COOLS_AFTER_S
 
     async def exchange(self, request: UpstreamRequest, /) -> UpstreamResponse:
-        call = current_call.get() or Call("")
+        return await self._attempts(request, None, time.monotonic())
+
+    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+        """Begin it, unless it might have to wait for a start."""
+        if self._prompt is None or (self._budget_s > 0 and self.cold):
+            return None
         began = time.monotonic()
+
+        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+            if isinstance(outcome, Coroutine):
+                told(outcome)  # what a pool has still to do is no answer of a proxy's
+            elif isinstance(outcome, BackendError) or outcome.status in JUDGED or self._waiting:
+                told(self._attempts(request, outcome, began))
+            else:
+                self._answered_at = time.monotonic()
+                told(_watched(outcome))
+
+        return self._prompt.begin(self._within_theirs(request, None), heard)
+
+    async def _attempts(
+        self, request: UpstreamRequest, first: UpstreamResponse | BackendError | None, began: float
+    ) -> UpstreamResponse:
+        """One attempt after another, until one is answered or none is worth it.
+
+        Args:
+            first: what came of the first one, when that has been made.
+        """
+        call = current_call.get() or Call("")
         ends = min(
             began + self._budget_s,
             request.budget.head_by or math.inf,
             request.budget.body_by or math.inf,
         )
         for attempt in itertools.count():
-            cold = self._budget_s > 0 and self.cold
+            made = first if attempt == 0 else None
+            cold = made is None and self._budget_s > 0 and self.cold
             async with self._entry(ends) if cold else _OPEN:
-                sent = time.monotonic()
-                outcome = await self._try(self._within_theirs(request, ends if cold else None))
+                sent = began if made is not None else time.monotonic()
+                outcome = await (
+                    self._send(self._within_theirs(request, ends if cold else None))
+                    if made is None
+                    else self._judge(made)
+                )
                 if isinstance(outcome, UpstreamResponse):
                     await self._warmed()
             now = time.monotonic()
@@ -145,16 +179,25 @@ class ColdStart:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _try(self, request: UpstreamRequest) -> UpstreamResponse | Verdict:
+    async def _send(self, request: UpstreamRequest) -> UpstreamResponse | Verdict:
         try:
             response = await self._transport.exchange(request)
-            if response.status not in JUDGED:
-                return response
-            text = await _beginning(response)
+        except BackendError as failure:
+            return await self._judge(failure)
+        return await self._judge(response)
+
+    async def _judge(self, outcome: UpstreamResponse | BackendError) -> UpstreamResponse | Verdict:
+        """Whether it is an answer, or what a proxy says instead of one."""
+        if isinstance(outcome, BackendError):
+            return Verdict(Speaker.UNKNOWN, outcome, unprocessed=_never_sent(outcome))
+        if outcome.status not in JUDGED:
+            return outcome
+        try:
+            text = await _beginning(outcome)
         except BackendError as failure:
             return Verdict(Speaker.UNKNOWN, failure, unprocessed=_never_sent(failure))
-        judged = verdict(response.status, response.headers, text)
-        return replace(response, body=WholeBody(text)) if judged is None else judged
+        judged = verdict(outcome.status, outcome.headers, text)
+        return replace(outcome, body=WholeBody(text)) if judged is None else judged
 
     @asynccontextmanager
     async def _entry(self, ends: float) -> AsyncIterator[None]:
@@ -267,4 +310,4 @@ def _pause(attempt: int) -> float:
     return random.uniform(0, min(first * 2 ** min(attempt, 10), most))  # noqa: S311 - no secret
 
 
-_guard: type[Transport] = ColdStart
+_guard: type[PromptTransport] = ColdStart

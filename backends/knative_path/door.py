@@ -1,14 +1,17 @@
 """What every request says at the ingress's door: for which service, by whose leave."""
 
-from dataclasses import replace
+from collections.abc import Awaitable
 from typing import Final
 
 import structlog
 
 from backends.contract import Pairs
+from backends.errors import BackendError
 from backends.knative_path.token import ServiceToken
+from backends.prompt import Outcome, Told, Withdraw
 from backends.upstream.bodies import discard
 from backends.upstream.transport import (
+    PromptTransport,
     Transport,
     TransportStats,
     UpstreamRequest,
@@ -38,24 +41,29 @@ class Door:
         self, transport: Transport, *, host: str | None, token: ServiceToken | None
     ) -> None:
         self._transport = transport
+        self._prompt = transport if isinstance(transport, PromptTransport) else None
         self._token = token
         self._fields: Pairs = (("host", host), *_FORWARDED) if host else _FORWARDED
 
     async def exchange(self, request: UpstreamRequest, /) -> UpstreamResponse:
-        if self._token is None:
-            return await self._send(request, None)
-        token = self._token.read()
-        response = await self._send(request, token)
-        if response.status != 401:
-            return response
-        # Refused at the door means unprocessed, so one more attempt is safe; with the same
-        # token it would be pointless.
-        fresh = self._token.reread()
-        if fresh == token:
-            return response
-        await discard(response.body)
-        _log.info("token_renewed_after_refusal")
-        return await self._send(request, fresh)
+        token = self._read()
+        response = await self._transport.exchange(self._addressed(request, token))
+        return response if response.status != 401 else await self._renewed(request, token, response)
+
+    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+        if self._prompt is None:
+            return None
+        token = self._read()
+
+        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+            if isinstance(outcome, UpstreamResponse):
+                told(outcome if outcome.status != 401 else self._renewed(request, token, outcome))
+            elif isinstance(outcome, BackendError):
+                told(outcome)
+            else:
+                told(self._late(request, token, outcome))
+
+        return self._prompt.begin(self._addressed(request, token), heard)
 
     def stats(self) -> TransportStats:
         return self._transport.stats()
@@ -63,11 +71,40 @@ class Door:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _send(self, request: UpstreamRequest, token: str | None) -> UpstreamResponse:
+    async def _late(
+        self, request: UpstreamRequest, token: str | None, answered: Awaitable[UpstreamResponse]
+    ) -> UpstreamResponse:
+        response = await answered
+        return response if response.status != 401 else await self._renewed(request, token, response)
+
+    async def _renewed(
+        self, request: UpstreamRequest, token: str | None, refusal: UpstreamResponse
+    ) -> UpstreamResponse:
+        """The answer to a request that was refused with `token`, if there is a newer one."""
+        # Refused at the door means unprocessed, so one more attempt is safe; with the same
+        # token it would be pointless.
+        fresh = None if self._token is None else self._token.reread()
+        if fresh == token:
+            return refusal
+        await discard(refusal.body)
+        _log.info("token_renewed_after_refusal")
+        return await self._transport.exchange(self._addressed(request, fresh))
+
+    def _read(self) -> str | None:
+        return None if self._token is None else self._token.read()
+
+    def _addressed(self, request: UpstreamRequest, token: str | None) -> UpstreamRequest:
         fields = request.headers + self._fields
         if token is not None:
             fields += (("authorization", f"Bearer {token}"),)
-        return await self._transport.exchange(replace(request, headers=fields))
+        return UpstreamRequest(
+            method=request.method,
+            target=request.target,
+            headers=fields,
+            own=request.own,
+            body=request.body,
+            budget=request.budget,
+        )
 
 
-_guard: type[Transport] = Door
+_guard: type[PromptTransport] = Door

@@ -1,7 +1,7 @@
 """A runner client with everything that Knative makes of a call: line, breaker, waiting, probe."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -15,12 +15,13 @@ from backends.contract import (
     Readiness,
 )
 from backends.knative_path.admission import HANDLERS, Admission
-from backends.knative_path.breaker import Breaker
+from backends.knative_path.breaker import Breaker, Circuit, was_reached
 from backends.knative_path.cold_figures import ColdFigures
 from backends.knative_path.cold_start import Call, ColdStart, current_call
 from backends.knative_path.service import ServiceState
 from backends.knative_path.serving import ServingReader
 from backends.knative_path.warming import Warming
+from backends.prompt import Outcome, Told, Withdraw
 from backends.upstream.health import probe
 from backends.upstream.runner_client import HEALTH_BUDGET_S, RunnerClient
 from backends.upstream.transport import Budget, Transport, UpstreamRequest, UpstreamResponse
@@ -109,6 +110,51 @@ class KnativePath:
         """One UI file. Files stand in no line: handlers leave connections for them."""
         return await self._watched(request.extension_id, lambda: self._client.fetch_asset(request))
 
+    def begin_execute(self, request: ExecuteRequest, told: Told[ExecuteResult]) -> Withdraw | None:
+        """See PromptBackend.begin_execute: for a warm service whose line is empty."""
+        extension = request.context.extension_id
+        if self._breaker.circuit is not Circuit.CLOSED or not self._admission.enter(extension):
+            return None
+
+        def heard(outcome: Outcome[ExecuteResult]) -> None:
+            if isinstance(outcome, Coroutine):
+                told(self._late(extension, outcome, in_line=True))
+                return
+            self._admission.leave(extension)
+            self._breaker.record(was_reached(outcome), probe=False)
+            if self._warming is not None and isinstance(outcome, ExecuteResult):
+                self._warming.called(request.context.content_hash)
+            told(outcome)
+
+        withdraw = None
+        try:
+            withdraw = self._client.begin_execute(request, heard)
+        finally:
+            if withdraw is None:
+                self._admission.leave(extension)
+        if withdraw is None:
+            return None
+
+        def leave() -> None:
+            withdraw()
+            self._admission.leave(extension)
+
+        return leave
+
+    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None:
+        """See PromptBackend.begin_asset: for a warm service."""
+        if self._breaker.circuit is not Circuit.CLOSED:
+            return None
+
+        def heard(outcome: Outcome[AssetResponse]) -> None:
+            if isinstance(outcome, Coroutine):
+                told(self._late(request.extension_id, outcome, in_line=False))
+                return
+            self._breaker.record(was_reached(outcome), probe=False)
+            told(outcome)
+
+        return self._client.begin_asset(request, heard)
+
     def page_fetched(self, page: AssetRequest) -> None:
         """Warm its handler beside the traffic, when that is wanted and of any use."""
         if self._warming is not None:
@@ -167,11 +213,23 @@ class KnativePath:
         return self._serving.state
 
     async def _watched(self, extension: str, run: Callable[[], Awaitable[T]]) -> T:
+        with self._breaker.call():
+            return await self._told_of_waiting(extension, run())
+
+    async def _late(self, extension: str, outcome: Awaitable[T], *, in_line: bool) -> T:
+        """The rest of a call that was begun; `in_line` when it holds a place."""
+        try:
+            with self._breaker.watching():
+                return await self._told_of_waiting(extension, outcome)
+        finally:
+            if in_line:
+                self._admission.leave(extension)
+
+    async def _told_of_waiting(self, extension: str, outcome: Awaitable[T]) -> T:
         call = Call(extension)
         token = current_call.set(call)
         try:
-            with self._breaker.call():
-                result = await run()
+            result = await outcome
         finally:
             current_call.reset(token)
         if call.queued_s < _WORTH_TELLING_S:

@@ -1,6 +1,7 @@
 """UI files over the runner protocol: the request target, and what each answer means."""
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
@@ -54,13 +55,16 @@ def _target(base_path: str, extension_id: str, content_hash: str, path: str, que
 _known_target = lru_cache(maxsize=1024)(_target)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSite:
+    """Where a runner's files are, for this program and for browsers."""
+
+    address: RunnerAddress
+    public_base: str
+
+
 async def asset_response(
-    response: UpstreamResponse,
-    request: AssetRequest,
-    *,
-    target: str,
-    address: RunnerAddress,
-    public_base: str,
+    response: UpstreamResponse, request: AssetRequest, site: RunnerSite
 ) -> AssetResponse:
     """Turn a runner's answer into one to pass on; every other kind is raised.
 
@@ -68,18 +72,46 @@ async def asset_response(
         AssetNotFound, AssetPathRefused: the runner's 404 and 400.
         BackendError: every other status, a redirect off the runner, a body that broke off.
     """
-    status = response.status
-    headers = asset_from_runner(response.headers)
-    if status in (200, 206) and request.method != "HEAD":
-        if isinstance(response.body, WholeBody):
-            whole = response.body.take()
-            return AssetResponse(status=status, headers=headers, body=whole)
-        length = content_length(response.headers)
-        if length is None or length > SMALL_BYTES:
-            return AssetResponse(status=status, headers=headers, body=response.body)
+    ready = ready_response(response, request, site)
+    if ready is not None:
+        return ready
+    if _is_content(response, request):
         whole = await read_whole(response.body, max_bytes=SMALL_BYTES)
-        return AssetResponse(status=status, headers=headers, body=whole)
+        return AssetResponse(
+            status=response.status, headers=asset_from_runner(response.headers), body=whole
+        )
     await discard(response.body)
+    return _without_content(response, request, site)
+
+
+def ready_response(
+    response: UpstreamResponse, request: AssetRequest, site: RunnerSite
+) -> AssetResponse | None:
+    """What `asset_response` returns or raises; None when it has to wait for that."""
+    body = response.body
+    if not _is_content(response, request):
+        is_here = isinstance(body, WholeBody)
+        return _without_content(response, request, site) if is_here else None
+    if isinstance(body, WholeBody):
+        whole = body.take()
+        headers = asset_from_runner(response.headers)
+        return AssetResponse(status=response.status, headers=headers, body=whole)
+    length = content_length(response.headers)
+    if length is None or length > SMALL_BYTES:
+        headers = asset_from_runner(response.headers)
+        return AssetResponse(status=response.status, headers=headers, body=body)
+    return None
+
+
+def _is_content(response: UpstreamResponse, request: AssetRequest) -> bool:
+    return response.status in (200, 206) and request.method != "HEAD"
+
+
+def _without_content(
+    response: UpstreamResponse, request: AssetRequest, site: RunnerSite
+) -> AssetResponse:
+    """The answer whose body nobody may see."""
+    status, headers = response.status, asset_from_runner(response.headers)
     match status:
         case 200 | 206 | 304:
             return AssetResponse(status=status, headers=headers)
@@ -88,9 +120,9 @@ async def asset_response(
         case 301 | 302 | 303 | 307 | 308:
             location = rewrite_location(
                 _field(response.headers, "location"),
-                runner_url=address.url,
-                target=target,
-                public_base=public_base,
+                runner_url=site.address.url,
+                target=asset_target(site.address, request),
+                public_base=site.public_base,
                 query=request.query,
             )
             return AssetResponse(status=status, headers=(("location", location),))

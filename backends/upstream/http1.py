@@ -4,17 +4,20 @@ It does what the transport on aiohttp's session does, and the same tests hold bo
 because a session spends more on one small answer than all the rest of the gateway together.
 """
 
+import asyncio
 import ssl
+from functools import partial
 from typing import Final
 
 from backends.errors import BackendError, Phase, RunnerUnreachable
+from backends.prompt import Told, Withdraw
 from backends.upstream.address import RunnerAddress
 from backends.upstream.countdown import Countdown
 from backends.upstream.http1_dial import Dialler
 from backends.upstream.http1_pool import Http1Pool
 from backends.upstream.http1_request import RequestWriter
 from backends.upstream.transport import (
-    Transport,
+    PromptTransport,
     TransportStats,
     UpstreamRequest,
     UpstreamResponse,
@@ -59,15 +62,32 @@ class Http1Transport:
         connection = self._pool.take()
         if connection is None:
             connection = await self._pool.wait(Countdown(request.budget))
-        begun = connection.begin(request, head)
+        answered: asyncio.Future[UpstreamResponse | BackendError]
+        answered = asyncio.get_running_loop().create_future()
+
+        def heard(outcome: UpstreamResponse | BackendError) -> None:
+            if not answered.done():  # cancelled, and its owner has had no turn to say so
+                answered.set_result(outcome)
+
+        connection.begin(request, head, heard)
         try:
-            outcome = await begun
+            outcome = await answered
         except BaseException:
-            connection.withdraw(begun)
+            connection.withdraw(heard)
             raise
         if isinstance(outcome, BackendError):
             raise outcome from None
         return outcome
+
+    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+        if self._closed:
+            return None
+        head = self._writer.head(request)
+        connection = self._pool.take()
+        if connection is None:
+            return None
+        connection.begin(request, head, told)
+        return partial(connection.withdraw, told)
 
     def stats(self) -> TransportStats:
         pool = self._pool
@@ -80,4 +100,4 @@ class Http1Transport:
         await self._pool.aclose()
 
 
-_guard: type[Transport] = Http1Transport
+_guard: type[PromptTransport] = Http1Transport

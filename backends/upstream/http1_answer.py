@@ -11,7 +11,6 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from backends.contract import Pairs
-from backends.upstream.http1_whole import WholeAnswerReader
 
 MAX_HEADER_BYTES: Final = 16 * 1024  # of one field, and of the status line
 MAX_HEADER_FIELDS: Final = 128
@@ -52,7 +51,6 @@ class AnswerReader:
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
         self._parser_spent = False
-        self._whole = WholeAnswerReader()
         self.expect(head_only=False)
 
     def expect(self, *, head_only: bool) -> None:
@@ -82,8 +80,6 @@ class AnswerReader:
             self._count(data)
             return
         if not self.head_complete:
-            if not (self._head_bytes or self._head_only) and self._read_whole(data):
-                return
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -102,16 +98,6 @@ class AnswerReader:
             self._bound_framing(len(data))
         else:
             self._barren_bytes = 0
-
-    def _read_whole(self, data: bytes) -> bool:
-        whole = self._whole.read(data)
-        if whole is None:
-            return False
-        self.begun = self.head_complete = self.complete = self.keep_alive = True
-        self.status, self.headers, content = whole
-        if content:
-            self._parts.append(content)
-        return True
 
     def end(self) -> bool:
         """The connection ended in good order: was that the end of the answer too?"""

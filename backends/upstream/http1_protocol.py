@@ -2,6 +2,7 @@
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from backends.errors import BackendError, Phase, RunnerProtocolError
@@ -9,6 +10,7 @@ from backends.upstream.bodies import SMALL_BYTES, WholeBody
 from backends.upstream.http1_answer import AnswerFault, AnswerReader
 from backends.upstream.http1_body import Http1Body
 from backends.upstream.http1_deadline import Deadline
+from backends.upstream.http1_whole import WholeAnswer, WholeAnswerReader
 from backends.upstream.transport import (
     Budget,
     ConnectionLost,
@@ -18,7 +20,8 @@ from backends.upstream.transport import (
 
 _PIECE_BYTES: Final = 256 * 1024
 
-Outcome = UpstreamResponse | BackendError
+Heard = Callable[[UpstreamResponse | BackendError], None]
+"""Hears the head of an answer, or why there is none."""
 
 
 class Owner(Protocol):
@@ -46,11 +49,13 @@ class Http1Connection(asyncio.Protocol):
     """
 
     def __init__(self, owner: Owner) -> None:
-        self._loop = asyncio.get_running_loop()
         self._owner = owner
+        self._whole = WholeAnswerReader()
         self._reader = AnswerReader()
         self._deadline = Deadline(self._expired)
-        self._head: asyncio.Future[Outcome] | None = None
+        self._heard: Heard | None = None  # None: no exchange is under way
+        self._awaits_head = False
+        self._is_parsing = False  # the answer did not come in one read: `_reader` has it
         self._body: Http1Body | None = None
         self._unsent: memoryview | None = None
         self._may_write = True
@@ -63,16 +68,17 @@ class Http1Connection(asyncio.Protocol):
         """Nothing came since the last answer ended, not even bytes that nobody has read yet."""
         return not self._transport.is_closing() and not self._incoming.poll(0)
 
-    def begin(self, request: UpstreamRequest, head: bytes) -> asyncio.Future[Outcome]:
-        """Send a request; its outcome is an answer's head, or why there is none."""
+    def begin(self, request: UpstreamRequest, head: bytes, heard: Heard) -> None:
+        """Send a request; `heard` gets its outcome."""
         self.exchanges += 1
         self._budget: Budget = request.budget
-        self._reader.expect(head_only=request.method == "HEAD")
-        outcome: asyncio.Future[Outcome] = self._loop.create_future()
-        self._head = outcome
+        self._heard = heard
+        self._awaits_head = True
+        self._is_parsing = False
+        self._head_only = request.method == "HEAD"
         if self._transport.is_closing():
             self._fail(ConnectionLost(reused=self.exchanges > 1, sent=False))
-            return outcome
+            return
         self._deadline.for_head(request.budget)
         body = request.body
         if not body:
@@ -83,21 +89,16 @@ class Http1Connection(asyncio.Protocol):
             self._transport.write(head)
             self._unsent = memoryview(body)
             self._send_more()
-        return outcome
 
-    def withdraw(self, outcome: asyncio.Future[Outcome]) -> None:
-        """Whoever began the exchange of `outcome` is gone."""
-        if self._head is outcome:
+    def withdraw(self, heard: Heard) -> None:
+        """Whoever began the exchange that `heard` hears of is gone."""
+        if self._heard is heard:
             self.abandon()
-        elif self._body is not None and not outcome.cancelled():
-            answer = outcome.result()
-            if isinstance(answer, UpstreamResponse) and answer.body is self._body:
-                self.abandon()
 
     def close(self) -> None:
         """End it now, with whatever it was doing."""
-        if self._head is not None or self._body is not None:
-            phase = Phase.FIRST_BYTE if self._head is not None else Phase.IDLE
+        if self._heard is not None:
+            phase = Phase.FIRST_BYTE if self._awaits_head else Phase.IDLE
             self._fail(RunnerProtocolError("backend_closed", phase=phase))
         else:
             self._transport.abort()
@@ -116,11 +117,9 @@ class Http1Connection(asyncio.Protocol):
         self._deadline.for_part(self._budget)
 
     def content_taken(self) -> None:
-        self._body = None
         self._over(reusable=self._is_reusable())
 
     def abandon(self) -> None:
-        self._head = self._body = None
         self._over(reusable=False)
 
     # The event loop's side.
@@ -133,25 +132,16 @@ class Http1Connection(asyncio.Protocol):
         self._owner.made(self)
 
     def data_received(self, data: bytes) -> None:
-        head, body, reader = self._head, self._body, self._reader
-        if (head is None and body is None) or reader.complete:
+        if self._heard is None or (self._is_parsing and self._reader.complete):
             self._transport.abort()  # it answers nobody, and would pass for the next answer
-            return
-        try:
-            reader.feed(data)
-        except AnswerFault as fault:
-            if head is not None:
-                self._fail(RunnerProtocolError(fault.reason, phase=Phase.FIRST_BYTE))
-            else:
-                self._fail(RunnerProtocolError("truncated_answer", phase=Phase.BODY))
-            return
-        if body is not None:
-            content = reader.take()
-            if content or reader.complete:  # framing alone is no progress
-                self._deadline.lift()
-                body.put(content, complete=reader.complete)
-        elif head is not None and reader.head_complete:
-            self._answer(head)
+        elif self._is_parsing:
+            self._parse(data)
+        elif not self._head_only and (whole := self._whole.read(data)) is not None:
+            self._answer_whole(self._heard, whole)
+        else:
+            self._is_parsing = True
+            self._reader.expect(head_only=self._head_only)
+            self._parse(data)
 
     def eof_received(self) -> None:
         if self._body is not None and not self._reader.complete and self._reader.end():
@@ -160,7 +150,7 @@ class Http1Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
-        if self._head is not None:
+        if self._awaits_head:
             self._fail(self._lost_head())
         elif self._body is not None and not self._reader.complete:
             self._fail(RunnerProtocolError("truncated_answer", phase=Phase.BODY))
@@ -180,43 +170,65 @@ class Http1Connection(asyncio.Protocol):
             self._unsent = rest or None
             self._transport.write(piece)
 
-    def _answer(self, head: asyncio.Future[Outcome]) -> None:
-        if head.done():  # cancelled, and its owner has had no turn to say so
-            self.abandon()
+    def _parse(self, data: bytes) -> None:
+        reader, body = self._reader, self._body
+        try:
+            reader.feed(data)
+        except AnswerFault as fault:
+            if self._awaits_head:
+                self._fail(RunnerProtocolError(fault.reason, phase=Phase.FIRST_BYTE))
+            else:
+                self._fail(RunnerProtocolError("truncated_answer", phase=Phase.BODY))
             return
-        self._head = None
+        if body is not None:
+            content = reader.take()
+            if content or reader.complete:  # framing alone is no progress
+                self._deadline.lift()
+                body.put(content, complete=reader.complete)
+        elif reader.head_complete and self._heard is not None:
+            self._answer(self._heard)
+
+    def _answer_whole(self, heard: Heard, whole: WholeAnswer) -> None:
+        """The connection is free before anybody hears of it: the next call may take it."""
+        status, headers, content = whole
+        self._over(reusable=self._is_undisturbed())
+        heard(UpstreamResponse(status=status, headers=headers, body=WholeBody(content)))
+
+    def _answer(self, heard: Heard) -> None:
+        self._awaits_head = False
         reader = self._reader
         if reader.idle_limit_s:
             self._owner.expect_idle_limit(reader.idle_limit_s)
-        content = reader.take()
+        status, headers, content = reader.status, reader.headers, reader.take()
         if reader.complete and len(content) <= SMALL_BYTES:
-            whole = WholeBody(content)
-            head.set_result(
-                UpstreamResponse(status=reader.status, headers=reader.headers, body=whole)
-            )
             self._over(reusable=self._is_reusable())
+            heard(UpstreamResponse(status=status, headers=headers, body=WholeBody(content)))
             return
         self._deadline.lift()
-        self._budget = self._budget.of_body(reader.headers)
+        self._budget = self._budget.of_body(headers)
         body = self._body = Http1Body(self)
-        head.set_result(UpstreamResponse(status=reader.status, headers=reader.headers, body=body))
         body.put(content, complete=reader.complete)
+        heard(UpstreamResponse(status=status, headers=headers, body=body))
 
     def _is_reusable(self) -> bool:
         reader = self._reader
         return (
-            reader.complete
-            and reader.keep_alive
-            and not reader.excess
-            and self._unsent is None
-            and not self._transport.is_closing()
-            # An answer that came before its request was out leaves the runner reading.
-            and not self._transport.get_write_buffer_size()
+            reader.complete and reader.keep_alive and not reader.excess and self._is_undisturbed()
+        )
+
+    def _is_undisturbed(self) -> bool:
+        """An answer that came before its request was out leaves the runner reading."""
+        transport = self._transport
+        return (
+            self._unsent is None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
         )
 
     def _over(self, *, reusable: bool) -> None:
+        self._heard = self._body = self._unsent = None
+        self._awaits_head = False
         self._deadline.lift()
-        self._unsent = None
         if not reusable:
             # close() would first flush what the peer has not read, for as long as it likes.
             self._transport.abort()
@@ -226,15 +238,14 @@ class Http1Connection(asyncio.Protocol):
         self._fail(self._deadline.failure())
 
     def _fail(self, failure: BackendError) -> None:
-        head, body = self._head, self._body
-        self._head = self._body = None
-        if head is not None and not head.done():
-            head.set_result(failure)
+        heard, body, awaits_head = self._heard, self._body, self._awaits_head
+        self._over(reusable=False)
+        if awaits_head and heard is not None:
+            heard(failure)
         elif body is not None:
             body.fail(failure)
-        self._over(reusable=False)
 
     def _lost_head(self) -> BackendError:
-        if self._reader.begun:
+        if self._is_parsing and self._reader.begun:
             return RunnerProtocolError("truncated_answer", phase=Phase.FIRST_BYTE)
         return ConnectionLost(reused=self.exchanges > 1, sent=True)

@@ -1,7 +1,7 @@
 """The runner protocol over a transport: what is sent, and what the answers mean."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from backends.contract import (
@@ -15,12 +15,13 @@ from backends.contract import (
 )
 from backends.envelope import decode_result, encode_request, encode_warmup
 from backends.envelope_members import EnvelopeError
-from backends.errors import Phase, RunnerProtocolError, RunnerRefusedSize
-from backends.header_policy import asset_to_runner, to_runner, warmup_to_runner
+from backends.errors import BackendError, Phase, RunnerProtocolError, RunnerRefusedSize
+from backends.header_policy import asset_to_runner, own_of, to_runner, warmup_to_runner
+from backends.prompt import Outcome, Told, Withdraw
 from backends.settings import Timeouts
 from backends.upstream.address import RunnerAddress
-from backends.upstream.assets import asset_response, asset_target
-from backends.upstream.bodies import content_length, discard, read_whole
+from backends.upstream.assets import RunnerSite, asset_response, asset_target, ready_response
+from backends.upstream.bodies import WholeBody, content_length, discard, read_whole
 from backends.upstream.health import probe
 from backends.upstream.retry import RetryOnce
 from backends.upstream.statuses import refusal
@@ -65,7 +66,7 @@ class RunnerClient:
     ) -> None:
         self._transport = RetryOnce(transport)
         self._address = address
-        self._public_base = public_base
+        self._site = RunnerSite(address=address, public_base=public_base)
         self._timeouts = timeouts
         self._credentials = credentials
         self._max_answer_bytes = max_answer_bytes
@@ -73,48 +74,56 @@ class RunnerClient:
 
     async def execute(self, request: ExecuteRequest) -> ExecuteResult:
         """POST /v1/execute; the answer's last byte within request.timeout_s."""
-        ends = time.monotonic() + request.timeout_s
-        response = await self._transport.exchange(
-            UpstreamRequest(
-                method="POST",
-                target=f"{self._address.base_path}/v1/execute",
-                headers=to_runner(request) + self._credentials(),
-                body=encode_request(request),
-                budget=self._budget(body_by=ends),
-            )
-        )
-        if response.status != 200:
-            await discard(response.body)
-            if response.status == 413:
-                raise RunnerRefusedSize("runner_said_413", phase=Phase.FIRST_BYTE)
-            raise refusal(response.status, response.headers)
-        if fault := self._unreadable(response):
-            await response.body.aclose()
-            raise RunnerProtocolError(fault, phase=Phase.BODY)
-        raw = await read_whole(response.body, max_bytes=self._max_answer_bytes)
-        try:
-            return decode_result(raw)
-        except EnvelopeError as broken:
-            raise RunnerProtocolError(broken.reason, phase=Phase.BODY) from None
+        response = await self._transport.exchange(self._execution(request))
+        return await self._result(response)
+
+    def begin_execute(self, request: ExecuteRequest, told: Told[ExecuteResult]) -> Withdraw | None:
+        """See PromptBackend.begin_execute."""
+        asked = self._execution(request)
+
+        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+            if isinstance(outcome, UpstreamResponse):
+                if not isinstance(outcome.body, WholeBody):
+                    told(self._result(outcome))
+                    return
+                try:
+                    result = self._whole_result(outcome, outcome.body)
+                except BackendError as failure:
+                    told(failure)
+                else:
+                    told(result)
+            elif isinstance(outcome, BackendError):
+                again = self._transport.second_attempt(outcome, asked)
+                told(outcome if again is None else self._result(again))
+            else:
+                told(self._result(self._transport.watched(outcome, asked)))
+
+        return self._transport.begin(asked, heard)
 
     async def fetch_asset(self, request: AssetRequest) -> AssetResponse:
         """GET or HEAD of one UI file; the first byte within request.timeout_s."""
-        target = asset_target(self._address, request)
-        response = await self._transport.exchange(
-            UpstreamRequest(
-                method=request.method,
-                target=target,
-                headers=asset_to_runner(request) + self._credentials(),
-                budget=self._budget(head_by=time.monotonic() + request.timeout_s),
-            )
-        )
-        return await asset_response(
-            response,
-            request,
-            target=target,
-            address=self._address,
-            public_base=self._public_base,
-        )
+        response = await self._transport.exchange(self._question(request))
+        return await asset_response(response, request, self._site)
+
+    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None:
+        """See PromptBackend.begin_asset."""
+        asked = self._question(request)
+
+        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+            if isinstance(outcome, UpstreamResponse):
+                try:
+                    ready = ready_response(outcome, request, self._site)
+                except BackendError as failure:
+                    told(failure)
+                else:
+                    told(self._late_asset(outcome, request) if ready is None else ready)
+            elif isinstance(outcome, BackendError):
+                again = self._transport.second_attempt(outcome, asked)
+                told(outcome if again is None else self._late_asset(again, request))
+            else:
+                told(self._late_asset(self._transport.watched(outcome, asked), request))
+
+        return self._transport.begin(asked, heard)
 
     async def warm_up(self, page: AssetRequest) -> None:
         """POST /warmup: make the handler of a page's bundle ready. Its answer changes nothing.
@@ -127,6 +136,7 @@ class RunnerClient:
                 method="POST",
                 target=f"{self._address.base_path}/warmup",
                 headers=warmup_to_runner(page) + self._credentials(),
+                own=own_of(page),
                 body=encode_warmup(page.content_hash),
                 budget=self._budget(body_by=ends),
             )
@@ -177,6 +187,62 @@ class RunnerClient:
     async def aclose(self) -> None:
         """Close every connection; calls still running fail with a BackendError."""
         await self._transport.aclose()
+
+    def _execution(self, request: ExecuteRequest) -> UpstreamRequest:
+        return UpstreamRequest(
+            method="POST",
+            target=f"{self._address.base_path}/v1/execute",
+            headers=to_runner(request) + self._credentials(),
+            own=own_of(request),
+            body=encode_request(request),
+            budget=self._budget(body_by=time.monotonic() + request.timeout_s),
+        )
+
+    async def _result(
+        self, answered: UpstreamResponse | Awaitable[UpstreamResponse]
+    ) -> ExecuteResult:
+        response = answered if isinstance(answered, UpstreamResponse) else await answered
+        try:
+            self._require_envelope(response)
+        except BackendError:
+            await discard(response.body)
+            raise
+        return self._decoded(await read_whole(response.body, max_bytes=self._max_answer_bytes))
+
+    def _whole_result(self, response: UpstreamResponse, body: WholeBody) -> ExecuteResult:
+        self._require_envelope(response)
+        return self._decoded(body.take())
+
+    def _require_envelope(self, response: UpstreamResponse) -> None:
+        if response.status == 413:
+            raise RunnerRefusedSize("runner_said_413", phase=Phase.FIRST_BYTE)
+        if response.status != 200:
+            raise refusal(response.status, response.headers)
+        if fault := self._unreadable(response):
+            raise RunnerProtocolError(fault, phase=Phase.BODY)
+
+    def _decoded(self, raw: bytes) -> ExecuteResult:
+        if len(raw) > self._max_answer_bytes:
+            raise RunnerProtocolError("answer_too_large", phase=Phase.BODY)
+        try:
+            return decode_result(raw)
+        except EnvelopeError as broken:
+            raise RunnerProtocolError(broken.reason, phase=Phase.BODY) from None
+
+    def _question(self, request: AssetRequest) -> UpstreamRequest:
+        return UpstreamRequest(
+            method=request.method,
+            target=asset_target(self._address, request),
+            headers=asset_to_runner(request) + self._credentials(),
+            own=own_of(request),
+            budget=self._budget(head_by=time.monotonic() + request.timeout_s),
+        )
+
+    async def _late_asset(
+        self, answered: UpstreamResponse | Awaitable[UpstreamResponse], request: AssetRequest
+    ) -> AssetResponse:
+        response = answered if isinstance(answered, UpstreamResponse) else await answered
+        return await asset_response(response, request, self._site)
 
     def _budget(self, *, head_by: float | None = None, body_by: float | None = None) -> Budget:
         return Budget(

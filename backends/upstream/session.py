@@ -142,7 +142,7 @@ class SessionTransport:
             return self._session.request(
                 request.method,
                 URL(self._address.origin + request.target, encoded=True),
-                headers=CIMultiDict(request.headers),
+                headers=CIMultiDict(request.headers + request.own),
                 data=_payload(request.body),
                 allow_redirects=False,
                 server_hostname=self._server_hostname,

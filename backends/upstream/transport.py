@@ -5,10 +5,11 @@ wrong and never sends anything twice; whether a second attempt is safe is decide
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from backends.contract import ByteStream, Pairs
 from backends.errors import Phase, RunnerProtocolError
+from backends.prompt import Told, Withdraw
 from backends.upstream.bodies import is_event_stream
 from backends.value import value
 
@@ -48,6 +49,7 @@ class UpstreamRequest:
     method: str
     target: str  # origin-form, RFC 9112 section 3.2.1; sent byte for byte
     headers: Pairs = field(default=(), repr=False)  # credentials are among them
+    own: Pairs = field(default=(), repr=False)  # more fields: those that no other request has
     body: bytes | None = field(default=None, repr=False)
     budget: Budget
 
@@ -110,3 +112,15 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close every connection. Exchanges still running fail with a BackendError."""
+
+
+@runtime_checkable
+class PromptTransport(Transport, Protocol):
+    """A transport that can begin an exchange on the spot; see backends.prompt."""
+
+    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+        """Send it over a connection that waits for one; None: there is none, use `exchange`.
+
+        Raises:
+            RunnerProtocolError: "unsendable_request".
+        """

@@ -134,9 +134,11 @@ async def test_an_upload_waits_for_a_runner_that_reads_slowly() -> None:
             lambda: Http1Connection(Owner()), "127.0.0.1", runner.port
         )
         body = b"x" * 320 * 2**16
-        begun = connection.begin(
+        begun = loop.create_future()
+        connection.begin(
             UpstreamRequest(method="POST", target="/", body=body, budget=PATIENT),
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body),
+            begun.set_result,
         )
         await settle()
         assert 0 < wire.get_write_buffer_size() < 2**20

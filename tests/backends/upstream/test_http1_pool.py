@@ -12,6 +12,7 @@ from backends.errors import (
     RunnerUnreachable,
 )
 from backends.upstream.http1_pool import KEEPALIVE_S
+from backends.upstream.http1_protocol import Http1Connection
 from backends.upstream.transport import Budget, UpstreamRequest
 from tests.backends.upstream.conftest import OpenHttp1
 from tests.backends.upstream.exchanges import PATIENT, ask
@@ -80,7 +81,7 @@ async def test_a_timer_that_fired_early_is_set_anew(open_http1: OpenHttp1) -> No
 
 
 async def test_a_place_in_line_whose_owner_left_goes_to_the_next(
-    open_http1: OpenHttp1,
+    open_http1: OpenHttp1, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_answer = asyncio.Event()
 
@@ -91,11 +92,14 @@ async def test_a_place_in_line_whose_owner_left_goes_to_the_next(
     async with RawRunner(answer) as runner:
         transport = open_http1(runner.url, max_connections=1)
 
-        async def ask_and_cancel_the_next() -> None:
-            await ask(transport)
+        free = transport._pool.free
+
+        def free_and_cancel_the_next(connection: Http1Connection, *, reusable: bool) -> None:
+            free(connection, reusable=reusable)
             second.cancel()  # it was given the connection, and has had no turn to notice
 
-        first = asyncio.create_task(ask_and_cancel_the_next())
+        monkeypatch.setattr(transport._pool, "free", free_and_cancel_the_next)
+        first = asyncio.create_task(ask(transport))
         await runner.asked.get()
         second, third = (asyncio.create_task(ask(transport)) for _ in range(2))
         await asyncio.sleep(0)
