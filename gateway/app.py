@@ -48,7 +48,7 @@ from gateway.swap import Openers, Swapper
 from gateway.ui_reload import MAX_WATCHERS
 from gateway.ui_tenants import UiTenants
 from gateway.warming import warm
-from middleware.access_log import Sink, through_structlog
+from middleware.access_log import TOGETHER, Sink, through_structlog
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
 
@@ -75,7 +75,7 @@ def create_app(
     Args:
         load: reads the settings anew for a reload; raises SettingsError.
         on_commit: told the settings that a reload has switched to.
-        access_sink: takes the line of every request.
+        access_sink: takes the lines of all requests, some at a time.
         fleet: the processes that this one serves the port with; None: it serves alone.
         lines_dropped: how many log lines found no room.
     """
@@ -127,9 +127,10 @@ def create_app(
     access_of = mount(app, routes)
     app[SHORT_WAY] = tuple(route.path for route in routes)
     app.router.add_static("/gateway/problems", STATIC / "problems")
+    together = 1 if access_sink is through_structlog else TOGETHER
     if any(route.handler is console.page for route in routes):
         access_sink = add_console(app, access_sink)
-    pipeline.install(app, routes, access_of, access_sink)
+    pipeline.install(app, routes, access_of, access_sink, together=together)
     return app
 
 

@@ -6,8 +6,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from gateway.dispatch import canonical_of, match_of
-from gateway.fast_path.exchange import FastRoute, Parts
 from gateway.fast_path.heads import Heads
+from gateway.fast_path.parts import FastRoute, Parts
 from gateway.fast_path.path import FAST_METHODS, FastPath
 from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE_REF, METRICS, STATE
 from gateway.live import LiveRef
@@ -37,22 +37,36 @@ _EXEMPT = frozenset({Access.PUBLIC, Access.ADMIN})
 _WITH_RUNNER = frozenset({Access.CALLER, Access.BROWSER, Access.SERVICE})
 
 
-def install(app: web.Application, routes: Iterable[Route], access_of: AccessOf, sink: Sink) -> None:
+def install(
+    app: web.Application,
+    routes: Iterable[Route],
+    access_of: AccessOf,
+    sink: Sink,
+    *,
+    together: int,
+) -> None:
     """Put the middlewares, the response signals and the fast path into `app`.
 
     Args:
         routes: those that `access_of` knows, mounted already.
+        together: how many lines of the access log `sink` gets at once.
     """
     live = app[LIVE_REF]
     guards = _Guards(live)
-    app.middlewares.extend(_middlewares(app, guards, access_of, sink))
+    lines = AccessLines(lambda: _ACCESS_LOG, sink, together=together)
+
+    async def settle(_: web.Application) -> None:
+        lines.settle()
+
+    app.on_cleanup.append(settle)
+    app.middlewares.extend(_middlewares(app, guards, access_of, lines))
     # A signal, because it also runs for answers that stream, are raised, or were never seen
     # by a middleware.
     stamps = _stamps(live, app[STATE])
     app.on_response_prepare.append(stamped(*stamps))
     parts = Parts(
         heads=Heads(live, stamps, app[STATE]),
-        lines=AccessLines(lambda: _ACCESS_LOG, sink),
+        lines=lines,
         metrics=app[METRICS],
         render=render,
         in_flight=app[IN_FLIGHT],
@@ -78,6 +92,7 @@ def _fast_routes(
                     caller=guards.caller_of.get(route.access),
                     token=guards.token,
                     early=route.early,
+                    prompt=route.prompt,
                 )
                 for one in mounted[canonical_of(route.path)]
                 for method in (FAST_METHODS if one.method == "*" else (one.method,))
@@ -120,14 +135,14 @@ def _middlewares(
     app: web.Application,
     guards: "_Guards",
     access_of: AccessOf,
-    sink: Sink,
+    lines: AccessLines,
 ) -> list[Middleware]:
     by_access, live = guards.by_access(), app[LIVE_REF]
     return [
         # Waits for a refused upload's client to notice; nothing that measures may see that.
         connection_close(),
         # Sees the final status, also of what the boundary below has turned into an answer.
-        access_log(lambda: _ACCESS_LOG, sink=sink),
+        access_log(lines),
         metrics(app[METRICS]),
         # The boundary: below it refusals and failures are exceptions, above it answers.
         problem_details(render),

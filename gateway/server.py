@@ -15,7 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.dispatch import Dispatcher
-from gateway.fast_path.exchange import FastProtocol
+from gateway.fast_path.parts import Cancellable, FastProtocol
 from gateway.fast_path.path import FastPath
 from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
 from gateway.keys import FAST_PATH, LIVE, METRICS, SHORT_WAY
@@ -44,6 +44,7 @@ class GatewayProtocol(FastProtocol):
     """
 
     __slots__ = (
+        "_all_over",
         "_app",
         "_body_left",
         "_exchange",
@@ -69,7 +70,8 @@ class GatewayProtocol(FastProtocol):
         self._head_deadline: asyncio.TimerHandle | None = None
         self._fast_path: FastPath | None = app.get(FAST_PATH)
         self._reader: RequestReader | None = None  # made for the first request that may need it
-        self._exchange: asyncio.Task[None] | None = None
+        self._exchange: Cancellable | None = None
+        self._all_over: asyncio.Future[None] | None = None  # whoever shuts down waits for it
         self._held = b""  # what came and belongs to nobody yet
         self._body_left = 0  # of the body that the library is reading
 
@@ -82,8 +84,13 @@ class GatewayProtocol(FastProtocol):
     def run(self, work: Coroutine[None, None, None]) -> None:
         self._exchange = self._loop.create_task(work)
 
+    def hold(self, exchange: Cancellable) -> None:
+        self._exchange = exchange
+
     def over(self, *, keep_alive: bool) -> None:
         self._exchange = None
+        if self._all_over is not None and not self._all_over.done():
+            self._all_over.set_result(None)
         if not keep_alive or self._close:
             self.force_close()
         if self._force_close or self.transport is None:
@@ -98,7 +105,8 @@ class GatewayProtocol(FastProtocol):
         """Let the exchange that is running finish within `timeout` seconds, then close."""
         if self._exchange is not None:
             self._close = True
-            await asyncio.wait([self._exchange], timeout=timeout)
+            self._all_over = self._loop.create_future()
+            await asyncio.wait([self._all_over], timeout=timeout)
         if self._exchange is not None:
             self._exchange.cancel()
         await super().shutdown(timeout)
@@ -106,7 +114,8 @@ class GatewayProtocol(FastProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_complete()
         if self._exchange is not None:
-            self._exchange.cancel()
+            # Later, for a task that has not begun could not clean up after itself.
+            self._loop.call_soon(self._exchange.cancel)
         super().connection_lost(exc)
 
     def _process_keepalive(self) -> None:

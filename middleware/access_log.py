@@ -6,7 +6,7 @@ header value or body. A client that goes away is an everyday event, not an error
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +26,15 @@ from middleware.source import Source
 ANSWERED: Final = "request_answered"
 ABANDONED: Final = "request_abandoned"
 
-Sink = Callable[[str, str, dict[str, object]], None]
+Entry = tuple[float, str, str, dict[str, object]]
+"""When a request was over (seconds since the epoch), level, event, and the line's fields."""
+
+Sink = Callable[[Sequence[Entry]], None]
+"""Takes lines, the oldest first. What it is handed it may keep."""
+
+TOGETHER: Final = 64
+SOON_S: Final = 0.02
+"""A busy process hands its lines on by so many, and keeps none of them for longer than this."""
 
 FACTS: web.RequestKey[dict[str, object]] = web.RequestKey("facts")
 """What is known about a request so far, for its line in the log."""
@@ -44,11 +52,11 @@ def note(request: web.BaseRequest, **facts: object) -> None:
 
     A fact that is None is left out of the line.
     """
-    known = carried(request, FACTS)
-    if known is None:
-        request[FACTS] = facts
+    state = request._state
+    if FACTS in state:
+        state[FACTS].update(facts)
     else:
-        known.update(facts)
+        state[FACTS] = facts
 
 
 def note_status(request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -56,30 +64,25 @@ def note_status(request: web.BaseRequest, response: web.StreamResponse) -> None:
     note(request, status=response.status)
 
 
-def through_structlog(level: str, event: str, line: dict[str, object]) -> None:
+def through_structlog(entries: Sequence[Entry]) -> None:
     """The sink of a process that has no faster one."""
     log: FilteringBoundLogger = structlog.get_logger("access")
-    getattr(log, level)(event, **line)
+    for _, level, event, line in entries:
+        getattr(log, level)(event, **line)
 
 
 def access_log(
-    source: Source[AccessLog],
-    *,
-    sink: Sink = through_structlog,
-    clock: Callable[[], float] = time.perf_counter,
+    lines: "AccessLines", *, clock: Callable[[], float] = time.perf_counter
 ) -> Middleware:
     """Write one event per request: `request_answered`, or `request_abandoned` by its client.
 
     Args:
-        sink: takes level, event and fields; what it is handed it may keep.
         clock: monotonic seconds.
 
     It belongs outside whatever turns exceptions into answers, so that it sees the final
     status. `duration_ms` ends when a streamed answer is complete, and when a buffered one
     is handed to the server for sending. `bytes_out` counts the body alone.
     """
-
-    lines = AccessLines(source, sink)
 
     @web.middleware
     async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -111,9 +114,9 @@ def access_log(
                 route_of(request),
                 carried(request, SERVED_BY),
                 carried(request, FACTS) or {},
-                duration_s=clock() - started,
-                bytes_in=request.content.total_bytes,
-                bytes_out=sent() + buffered,
+                clock() - started,
+                request.content.total_bytes,
+                sent() + buffered,
             )
         return response
 
@@ -121,11 +124,20 @@ def access_log(
 
 
 class AccessLines:
-    """Puts the line of a request together and hands it on."""
+    """Puts the lines of requests together and hands them on.
 
-    def __init__(self, source: Source[AccessLog], sink: Sink) -> None:
+    Args:
+        together: how many at once. More than one is cheaper, takes an event loop, and owes a
+            `settle` in the end.
+    """
+
+    def __init__(
+        self, source: Source[AccessLog], sink: Sink = through_structlog, *, together: int = 1
+    ) -> None:
         self._source = source
         self._sink = sink
+        self._together = together
+        self._ended: list[_Ended] = []
 
     def write(
         self,
@@ -135,23 +147,69 @@ class AccessLines:
         route: str,
         served_by: ServedBy | None,
         facts: dict[str, object],
-        *,
         duration_s: float,
         bytes_in: int,
         bytes_out: int,
     ) -> None:
         """The request is over. Whatever was noted about it goes into its line."""
-        line: dict[str, object] = {"request_id": request_id, "method": method, "route": route}
-        if served_by is not None:
-            line["backend"] = served_by.kind
-            line["generation"] = served_by.generation
-        if None in facts.values():
-            facts = {name: value for name, value in facts.items() if value is not None}
-        line.update(facts)
-        line["duration_ms"] = round(duration_s * 1000, 3)
-        line["bytes_in"] = bytes_in
-        line["bytes_out"] = bytes_out
-        self._sink(_level(event, line, self._source().quiet_routes), event, line)
+        ended = self._ended
+        ended.append(
+            (time.time(), event, request_id, method, route, served_by, facts, duration_s,
+             bytes_in, bytes_out)
+        )  # fmt: skip
+        if len(ended) >= self._together:
+            self._hand_on()
+        elif len(ended) == 1:
+            asyncio.get_running_loop().call_later(SOON_S, self._hand_on)
+
+    def settle(self) -> None:
+        """Hand on what waits, and from now on each line at once."""
+        self._together = 1
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        ended, self._ended = self._ended, []
+        if ended:
+            quiet_routes = self._source().quiet_routes
+            self._sink([_entry(quiet_routes, *each) for each in ended])
+
+
+_Ended = tuple[
+    float, str, str, str, str, ServedBy | None, dict[str, object], float, int, int
+]  # the arguments of AccessLines.write, and when it was called
+
+
+def _entry(
+    quiet_routes: frozenset[str],
+    at: float,
+    event: str,
+    request_id: str,
+    method: str,
+    route: str,
+    served_by: ServedBy | None,
+    facts: dict[str, object],
+    duration_s: float,
+    bytes_in: int,
+    bytes_out: int,
+) -> Entry:
+    line: dict[str, object] = {"request_id": request_id, "method": method, "route": route}
+    if served_by is not None:
+        line["backend"] = served_by.kind
+        line["generation"] = served_by.generation
+    if None in facts.values():
+        facts = {name: value for name, value in facts.items() if value is not None}
+    line |= facts
+    line["duration_ms"] = round(duration_s * 1000, 3)
+    line["bytes_in"] = bytes_in
+    line["bytes_out"] = bytes_out
+    level, status = "info", facts.get("status")
+    if route in quiet_routes:
+        level = "debug"
+    elif event == ANSWERED and (
+        "truncated" in facts or (isinstance(status, int) and status >= 500)
+    ):
+        level = "warning"
+    return at, level, event, line
 
 
 def note_cut_off(request: web.Request, failure: Exception) -> None:
@@ -188,12 +246,3 @@ def _why(failure: Exception) -> dict[str, object]:
             return {"reason": reason}
         case _:
             return {"reason": type(failure).__name__}
-
-
-def _level(event: str, line: dict[str, object], quiet_routes: frozenset[str]) -> str:
-    status = line.get("status")
-    if line["route"] in quiet_routes:
-        return "debug"
-    if event == ANSWERED and ("truncated" in line or (isinstance(status, int) and status >= 500)):
-        return "warning"
-    return "info"

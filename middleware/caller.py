@@ -14,6 +14,7 @@ from multidict import MultiMapping
 
 from backends.contract import User, is_identifier
 from middleware.access_log import note
+from middleware.carried import FIELDS_MADE, carried
 from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
 from middleware.guard import Guard
 from middleware.jwt_claims import tenant_of, user_of
@@ -72,10 +73,18 @@ def caller(source: Source[Auth], *, required: bool) -> Guard:
 
     def recognise(request: web.Request) -> None:
         auth = source()
-        credential = _CREDENTIAL.get(type(auth))
-        anonymous = credential is not None and credential not in request.headers
-        if required or not anonymous:
-            known = request[CALLER] = identify(auth, request.headers)
+        made = carried(request, FIELDS_MADE)
+        judged = None if made is None else made.get(recognise)
+        if judged is not None and judged[0] is auth:
+            known = judged[1]
+        else:
+            credential = _CREDENTIAL.get(type(auth))
+            anonymous = credential is not None and credential not in request.headers
+            known = identify(auth, request.headers) if required or not anonymous else None
+            if made is not None and not isinstance(auth, JwtAuth):  # whose tokens expire
+                made[recognise] = (auth, known)
+        if known is not None:
+            request[CALLER] = known
             note(request, tenant=known.tenant_id)
 
     return recognise

@@ -1,10 +1,13 @@
 """What a request carries, when it may carry nothing under a key."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 T = TypeVar("T")
+
+FIELDS_MADE: web.RequestKey[dict[Any, Any]] = web.RequestKey("fields_made")
+"""What followed from these very header fields for an earlier request. Never a credential."""
 
 
 def carried(request: web.BaseRequest, key: web.RequestKey[T]) -> T | None:

@@ -8,8 +8,6 @@ import secrets
 
 from aiohttp import web
 
-from middleware.carried import carried
-
 REQUEST_ID = web.RequestKey("request_id", str)
 
 _HEADER = "x-request-id"
@@ -22,9 +20,9 @@ def request_id_of(request: web.BaseRequest) -> str:
     The first call decides and every later one repeats it, so answers that no middleware saw
     (the HTTP parser's refusals) can be named too.
     """
-    known = carried(request, REQUEST_ID)
+    known: str | None = request._state.get(REQUEST_ID)  # as `carried`, without the call
     if known is None:
-        known = request[REQUEST_ID] = _chosen_by_client(request) or fresh_id()
+        known = request._state[REQUEST_ID] = _chosen_by_client(request) or fresh_id()
     return known
 
 

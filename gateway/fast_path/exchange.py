@@ -6,107 +6,31 @@ every other request goes through, in the same order; a test holds the two to the
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from backends.contract import ByteStream, Pairs
+from backends.prompt import Withdraw
 from backends.upstream.http1_body import Http1Body
 from gateway.answer import BODILESS, Answer
-from gateway.dispatch import Handler
-from gateway.fast_path.heads import Heads
+from gateway.fast_path.parts import FastProtocol, Parts, Target
 from gateway.fast_path.reader import Parsed
 from gateway.fast_path.repeats import Repeat
 from gateway.fast_path.request import FastRequest
-from gateway.live import Live, Policies
-from gateway.state import State
+from gateway.live import Live
 from middleware import metrics as outcomes
-from middleware.access_log import ABANDONED, ANSWERED, AccessLines, is_gone, note, note_cut_off
+from middleware.access_log import ABANDONED, ANSWERED, is_gone, note, note_cut_off
 from middleware.backend_tag import SERVED_BY
 from middleware.body_limit import check_length
-from middleware.errors import Refusal
-from middleware.guard import Guard
-from middleware.load_shed import InFlight
-from middleware.metrics import Metrics, outcome_of
-from middleware.problem_details import Render, answer_to
+from middleware.metrics import outcome_of
+from middleware.problem_details import answer_to
 from middleware.request_id import request_id_of
 from middleware.request_target import check_host, check_target
 
 JOINED_BYTES: Final = 32 * 1024
 """A body of no more than this is joined to its head: cheaper than two buffers to one write."""
-
-Early = Callable[[FastRequest], Answer | None]
-"""The answer to a request that needs no waiting, or None for the handler to find it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FastRoute:
-    """A route whose requests may go this way.
-
-    Attributes:
-        caller: asked who calls, where the route wants to know.
-        token: gives the request the runner's token, before the handler and not before `early`.
-    """
-
-    match_info: UrlMappingMatchInfo
-    label: str
-    handler: Handler
-    caller: Guard | None
-    token: Guard
-    early: Early | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the pipeline is made of."""
-
-    heads: Heads
-    lines: AccessLines
-    metrics: Metrics
-    render: Render
-    in_flight: InFlight
-    state: State
-
-
-class Target:
-    """What a request line says: the route, and whether its target has one reading."""
-
-    __slots__ = ("has_one_reading", "method", "raw_path", "route")
-
-    def __init__(self, route: FastRoute, method: str, raw_path: str) -> None:
-        self.route = route
-        self.method = method
-        self.raw_path = raw_path
-        try:
-            check_target(raw_path)
-            self.has_one_reading = True
-        except Refusal:
-            self.has_one_reading = False
-
-
-class FastProtocol(RequestHandler):
-    """What an exchange needs of the connection it is on."""
-
-    __slots__ = ()
-
-    def run(self, work: Coroutine[None, None, None]) -> None:
-        """Let it go on in a task; nothing else of this connection is answered until `over`."""
-        raise NotImplementedError
-
-    def over(self, *, keep_alive: bool) -> None:
-        """What was run has come to its end."""
-        raise NotImplementedError
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what it was sent."""
-        try:
-            await self._drain_helper()
-        finally:
-            self.over(keep_alive=True)
 
 
 class Exchange:
@@ -123,19 +47,21 @@ class Exchange:
         "_protocol",
         "_streamed",
         "_target",
+        "_told",
+        "_withdraw",
         "request",
     )
 
     def __init__(
         self,
         parts: Parts,
-        policies: Policies,
+        live: Live,
         protocol: FastProtocol,
         target: Target,
         parsed: Parsed,
     ) -> None:
         self._parts = parts
-        self._policies = policies
+        self._policies = live.policies
         self._protocol = protocol
         self._target = target
         self._facts: dict[str, object] = {}
@@ -143,13 +69,17 @@ class Exchange:
             target.method,
             target.raw_path,
             parsed.fields,
+            parsed.made,
+            target.made,
             parsed.body,
             protocol,
             target.route.match_info,
             self._facts,
             self,
+            live,
         )
-        self._admitted = False
+        self._admitted = self._told = False
+        self._withdraw: Withdraw | None = None
         self._streamed: Answer | None = None
         self._body_bytes = 0
         self._answer: web.StreamResponse | None = None
@@ -159,11 +89,13 @@ class Exchange:
         """Ask the guards, and answer at once if nothing has to be waited for.
 
         Returns:
-            Whether that has been done; else it goes on in a task.
+            Whether that has been done; else it goes on in a task, or when its runner answers.
         """
         self._parts.metrics.in_flight[self._target.route.label] += 1
         try:
             answer: web.StreamResponse | None = self._ask()
+            if answer is None and self._is_begun():
+                return False
         except Exception as failure:  # noqa: BLE001
             answer = answer_to(self.request, failure, self._parts.render)
         self._answer = answer
@@ -175,6 +107,17 @@ class Exchange:
         if self._protocol.writing_paused:
             self._protocol.run(self._protocol.drain())
         return True
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more; unlike a task's, at once."""
+        if self._told or self._withdraw is None:
+            return
+        self._told = True
+        self._withdraw()
+        self._leave()
+        self._parts.in_flight.end(self.request)
+        self._end(ABANDONED, None, outcomes.ABANDONED)
+        self._protocol.over(keep_alive=not self._parts.state.stopping)
 
     def repeat(self, live: Live) -> Repeat | None:
         """How to answer the same question again, when the answer that was given may be."""
@@ -210,7 +153,40 @@ class Exchange:
             check_length(self._policies.body_limit, len(request.whole_body))
         return None if route.early is None else route.early(request)
 
-    async def _run(self) -> None:
+    def _is_begun(self) -> bool:
+        """Whether the runner has been asked, and will be heard."""
+        route = self._target.route
+        if route.prompt is None:
+            return False
+        route.token(self.request)
+        self._withdraw = route.prompt(self.request, self._done)
+        if self._withdraw is None:
+            return False
+        if not self._told:
+            self._parts.in_flight.begin(self.request)
+            self._protocol.hold(self)
+        return True
+
+    def _done(
+        self, came: web.StreamResponse | Exception | Coroutine[Any, Any, web.StreamResponse]
+    ) -> None:
+        self._told = True
+        protocol = self._protocol
+        if isinstance(came, Answer) and protocol.transport is not None:
+            self._send(came)
+            self._parts.in_flight.end(self.request)
+            self._end(ANSWERED, came.status, outcome_of(came.status))
+            if protocol.writing_paused:
+                protocol.run(protocol.drain())
+            else:
+                protocol.over(keep_alive=not self._parts.state.stopping)
+        elif isinstance(came, web.StreamResponse):
+            self._answer = came
+            protocol.run(self._run())
+        else:
+            protocol.run(self._run(_raised(came) if isinstance(came, Exception) else came))
+
+    async def _run(self, late: Coroutine[Any, Any, web.StreamResponse] | None = None) -> None:
         """What has to be waited for: the handler, an answer that aiohttp writes, the client."""
         request, answer, protocol = self.request, self._answer, self._protocol
         event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
@@ -218,12 +194,7 @@ class Exchange:
         self._parts.in_flight.begin(request)
         try:
             if answer is None:
-                route = self._target.route
-                try:
-                    route.token(request)
-                    answer = await route.handler(request)
-                except Exception as failure:  # noqa: BLE001
-                    answer = answer_to(request, failure, self._parts.render)
+                answer = await self._handled(late)
             status = answer.status
             if answer is self._streamed:
                 pass
@@ -239,7 +210,7 @@ class Exchange:
                 event = ABANDONED
         except asyncio.CancelledError:
             event, outcome = ABANDONED, outcomes.ABANDONED
-            note(request, reason="client_gone" if is_gone(request) else "cancelled")
+            self._leave()
             raise
         except ConnectionError:
             event, outcome = ABANDONED, outcomes.ABANDONED
@@ -251,6 +222,21 @@ class Exchange:
             self._parts.in_flight.end(request)
             self._end(event, status, outcome)
             protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
+
+    async def _handled(
+        self, late: Coroutine[Any, Any, web.StreamResponse] | None
+    ) -> web.StreamResponse:
+        route, request = self._target.route, self.request
+        try:
+            if late is not None:
+                return await late
+            route.token(request)
+            return await route.handler(request)
+        except Exception as failure:  # noqa: BLE001
+            return answer_to(request, failure, self._parts.render)
+
+    def _leave(self) -> None:
+        note(self.request, reason="client_gone" if is_gone(self.request) else "cancelled")
 
     def _send(self, answer: Answer) -> None:
         self._facts["status"] = answer.status
@@ -322,7 +308,13 @@ class Exchange:
             label,
             served_by,
             self._facts,
-            duration_s=duration_s,
-            bytes_in=len(whole) if whole else 0,
-            bytes_out=self._body_bytes or request.streamed_bytes,
+            duration_s,
+            len(whole) if whole else 0,
+            self._body_bytes or request.streamed_bytes,
         )
+        self._withdraw = None
+        request.let_go()
+
+
+async def _raised(failure: Exception) -> web.StreamResponse:
+    raise failure

@@ -6,14 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.dispatch import pattern_of
-from gateway.fast_path.exchange import (
-    JOINED_BYTES,
-    Exchange,
-    FastProtocol,
-    FastRoute,
-    Parts,
-    Target,
-)
+from gateway.fast_path.exchange import JOINED_BYTES, Exchange
+from gateway.fast_path.parts import FastProtocol, FastRoute, Parts, Target
 from gateway.fast_path.reader import Parsed
 from gateway.fast_path.repeats import Repeats
 from gateway.live import LiveRef
@@ -64,13 +58,15 @@ class FastPath:
         if target is None or self._parts.state.stopping:
             return False
         live = self._live.now
-        exchange = Exchange(self._parts, live.policies, protocol, target, parsed)
+        exchange = Exchange(self._parts, live, protocol, target, parsed)
         if exchange.begin() and (repeat := exchange.repeat(live)) is not None:
             self.repeats.remember(raw, exchange.request, repeat)
         return True
 
     def repeat(self, protocol: FastProtocol, raw: bytes) -> bool:
         """Answer the same bytes the same way; False: they have to be read."""
+        if not self.repeats:
+            return False
         parts, live, transport = self._parts, self._live.now, protocol.transport
         known = self.repeats.get(raw, live.policies, live.slot.current)
         if (
@@ -99,9 +95,9 @@ class FastPath:
             known.label,
             known.served_by,
             known.facts,
-            duration_s=duration_s,
-            bytes_in=0,
-            bytes_out=len(body),
+            duration_s,
+            0,
+            len(body),
         )
         if protocol.writing_paused:
             protocol.run(protocol.drain())

@@ -6,10 +6,11 @@ parser, byte for byte, which knows every other form of a request and every way t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from gateway.fast_path.blocks import BLOCKS
 
 MAX_HEAD_BYTES: Final = 8190
 """A longer head may break one of aiohttp's limits, so it is aiohttp's to judge."""
@@ -34,12 +35,9 @@ _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
 _lines: dict[bytes, tuple[str, str]] = {}
 
-# What one page's requests send alike: all of their fields.
-_MAX_BLOCKS: Final = 256
-_MAX_BLOCK_BYTES: Final = 2048
-_blocks: dict[bytes, Mapping[str, str]] = {}
-# Whose bytes are a credential is not kept longer than the request.
-CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-gateway-key"})
+# Request lines that llhttp has accepted: with fields that it has accepted, too, they are a head.
+_MAX_SOUND: Final = 1024
+_sound: set[bytes] = set()
 
 
 @dataclass(slots=True)
@@ -49,11 +47,13 @@ class Parsed:
     Attributes:
         line: the request line, without its line break.
         fields: names in lower case, each of them once.
+        made: for what is made of these fields, where other requests send them alike.
         body: None when the head speaks of none.
     """
 
     line: bytes
     fields: Mapping[str, str]
+    made: dict[Any, Any] | None
     body: bytes | None
 
 
@@ -84,13 +84,12 @@ class RequestReader:
         if end < 0:
             return Unfit(None)
         line_end = data.find(b"\r\n")
-        block = data[line_end:end]
-        known = _blocks.get(block)
-        is_1_1 = data.startswith(_VERSION, line_end - len(_VERSION))
-        if known is not None and is_1_1 and end <= MAX_HEAD_BYTES and len(data) == end + 4:
-            whole = self._is_whole(data)
-            return Parsed(data[:line_end], known, None) if whole else Unfit(UNKNOWN)
-        line, *lines = data[:end].split(b"\r\n")
+        line, block = data[:line_end], data[line_end:end]
+        known = BLOCKS.get(block)
+        if known is not None and line in _sound and known.body_bytes == len(data) - end - 4:
+            body = None if known.length is None else data[end + 4 :]
+            return Parsed(line, known.fields_in(block), known.made, body)
+        lines = block.split(b"\r\n")[1:]
         try:
             fields = dict([_lines.get(each) or _field(each) for each in lines])
         except ValueError:
@@ -105,7 +104,7 @@ class RequestReader:
         if not self._is_whole(data):
             return Unfit(UNKNOWN)
         if (
-            not is_1_1  # the one before parts after every answer
+            not line.endswith(_VERSION)  # the one before parts after every answer
             or end > MAX_HEAD_BYTES
             or len(lines) > MAX_FIELDS
             or len(fields) != len(lines)
@@ -115,11 +114,11 @@ class RequestReader:
         ):
             self._parser = HttpRequestParser(self)  # some messages are the last that it reads
             return Unfit(0)
-        if body is None and len(block) <= _MAX_BLOCK_BYTES and CREDENTIALS.isdisjoint(fields):
-            if len(_blocks) >= _MAX_BLOCKS:
-                _blocks.clear()
-            _blocks[block] = MappingProxyType(fields)
-        return Parsed(line, fields, body)
+        if len(line) <= _MAX_LINE_BYTES:
+            if len(_sound) >= _MAX_SOUND:
+                _sound.clear()
+            _sound.add(line)
+        return Parsed(line, fields, BLOCKS.remember(block, fields), body)
 
     def _is_whole(self, data: bytes) -> bool:
         """Whether llhttp, in its strict mode, finds one message in this, and its end at the end."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backends.slot import Generation
-from gateway.fast_path.reader import CREDENTIALS
+from gateway.fast_path.blocks import CREDENTIALS
 from gateway.fast_path.request import FastRequest
 from gateway.live import Policies
 from middleware.backend_tag import ServedBy
@@ -48,6 +48,9 @@ class Repeats:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Repeat] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def get(self, question: bytes, policies: Policies, generation: Generation) -> Repeat | None:
         """The answer to these bytes, if it still stands."""

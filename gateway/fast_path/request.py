@@ -1,8 +1,16 @@
 """A request as handlers and policies know it, made from what the short reader found."""
 
 import asyncio
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, Protocol
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -13,8 +21,13 @@ from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from multidict import MultiMapping
 
 from backends.contract import ByteStream, Pairs
+from gateway.live import Live
 from middleware.access_log import FACTS
 from middleware.body_limit import WHOLE_BODY
+from middleware.carried import FIELDS_MADE
+from middleware.request_id import REQUEST_ID, fresh_id
+
+T = TypeVar("T")
 
 
 class Fields(MultiMapping[str]):
@@ -78,7 +91,10 @@ class FastRequest(web.Request):
 
     Attributes:
         fields: names in lower case, each of them once.
+        made: what `of_fields` has made of them; None: nobody else sends them alike.
+        target_made: the same for what follows from method and target.
         streams: sends an answer that is not whole.
+        live: what was committed when it came.
         whole_body: None when the request has no body at all.
         streamed_bytes: of the answer's body, as far as aiohttp's writer has written it.
     """
@@ -88,24 +104,34 @@ class FastRequest(web.Request):
         method: str,
         raw_path: str,
         fields: Mapping[str, str],
+        made: dict[Any, Any] | None,
+        target_made: dict[Any, Any],
         body: bytes | None,
         protocol: RequestHandler,
         match_info: UrlMappingMatchInfo,
         facts: dict[str, object],
         streams: Streams,
+        live: Live,
     ) -> None:
         # Not the parent's: it wants a message of aiohttp's parser.
         self.method = method
         self.raw_path = raw_path
         self.fields = fields
+        self.made = made
+        self.target_made = target_made
         self.whole_body = body
         self.app = match_info._apps[0]
         self.headers = Fields(fields)
         self.streams = streams
+        self.live = live
         self.streamed_bytes = 0
         self._protocol = protocol
         self._match_info = match_info
         self._state: dict[Any, Any] = {FACTS: facts}
+        if "x-request-id" not in fields:  # else request_id_of judges it
+            self._state[REQUEST_ID] = fresh_id()
+        if made is not None:
+            self._state[FIELDS_MADE] = made
         if body is not None:
             self._state[WHOLE_BODY] = body
         self._cache: dict[str, Any] = {}
@@ -136,5 +162,42 @@ class FastRequest(web.Request):
             writer.on_body_write = self._count
         return writer
 
+    def let_go(self) -> None:
+        """It is over: let go of what points back to it, which only the collector would find."""
+        self.streams = None  # type: ignore[assignment]  # nobody asks any more
+        if self._cache:
+            self._cache.clear()
+
     def _count(self, size: int, _written: int) -> None:
         self.streamed_bytes += size
+
+
+def of_fields(request: web.Request, make: Callable[[Iterable[tuple[str, str]]], T]) -> T:
+    """What `make` makes of a request's fields; made once for all requests that send them alike.
+
+    Args:
+        make: pure: a function of the fields and nothing else.
+    """
+    if not isinstance(request, FastRequest):
+        return make(request.headers.items())
+    known = request.made
+    if known is None:
+        return make(request.fields.items())
+    made: T | None = known.get(make)
+    if made is None:
+        made = known[make] = make(request.fields.items())
+    return made
+
+
+def of_target(request: web.Request, make: Callable[[str], T]) -> T:
+    """What `make` makes of a request's raw target; made once where the target is remembered.
+
+    Args:
+        make: pure: a function of the raw target and nothing else. What it raises is not kept.
+    """
+    if not isinstance(request, FastRequest):
+        return make(request.raw_path)
+    made: T | None = request.target_made.get(make)
+    if made is None:
+        made = request.target_made[make] = make(request.raw_path)
+    return made

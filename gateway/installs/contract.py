@@ -71,6 +71,9 @@ class Installs(Protocol):
             RegistryUnavailable: the answer could not be had.
         """
 
+    def known(self, tenant_id: str, extension: str, /) -> Install | None:
+        """What `resolve` returns or raises, when that is known without waiting; else None."""
+
     async def all(self, tenant_id: str | None, /) -> tuple[Install, ...]:
         """List what is known to be installed; None means for every tenant."""
 

@@ -59,6 +59,16 @@ class DirectoryInstalls:
     async def resolve(self, tenant_id: str, extension: str, /) -> Install:
         """See Installs.resolve."""
         await self._refresh()
+        return self._find(tenant_id, extension)
+
+    def known(self, tenant_id: str, extension: str, /) -> Install | None:
+        """See Installs.known."""
+        # Asked every time: a stat of a local file is cheaper than being out of date.
+        if self._installs is None or self._current_stamp() != self._stamp:
+            return None
+        return self._find(tenant_id, extension)
+
+    def _find(self, tenant_id: str, extension: str) -> Install:
         wanted = extension.lower()
         own = self._by_tenant.get(tenant_id, {}).get(wanted)
         if own is not None and tenant_id != EVERY_TENANT:
@@ -96,7 +106,6 @@ class DirectoryInstalls:
                 )
 
     async def _refresh(self) -> None:
-        # Asked every time: a stat of a local file is cheaper than being out of date.
         stamp = self._current_stamp()
         if stamp == self._stamp and self._installs is not None:
             return

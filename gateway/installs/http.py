@@ -75,12 +75,10 @@ class RegistryInstalls:
 
     async def resolve(self, tenant_id: str, extension: str, /) -> Install:
         """See Installs.resolve."""
+        known = self.known(tenant_id, extension)
+        if known is not None:
+            return known
         key = (tenant_id, extension.lower())
-        if max(map(len, key)) > MAX_NAME_LENGTH:
-            raise ExtensionNotInstalled
-        known = self._memory.get(key)
-        if known is not None and time.monotonic() < known.fresh_until:
-            return known.value()
         if self._closed:
             raise RegistryUnavailable(reason="closed")
         task = self._asking.get(key)
@@ -95,6 +93,14 @@ class RegistryInstalls:
             if task.cancelled() and self._closed:
                 raise RegistryUnavailable(reason="closed") from None
             raise
+
+    def known(self, tenant_id: str, extension: str, /) -> Install | None:
+        """See Installs.known."""
+        key = (tenant_id, extension.lower())
+        if max(map(len, key)) > MAX_NAME_LENGTH:
+            raise ExtensionNotInstalled
+        known = self._memory.get(key)
+        return known.value() if known is not None and time.monotonic() < known.fresh_until else None
 
     async def all(self, tenant_id: str | None, /) -> tuple[Install, ...]:
         """The installs asked for lately: the registry has no list to ask for."""

@@ -6,17 +6,21 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from backends.contract import AssetRequest, AssetResponse, is_identifier
+from backends.contract import AssetRequest, AssetResponse, Pairs, is_identifier
 from backends.header_policy import client_to_asset
+from backends.prompt import Withdraw
 from backends.ui_url import is_content_hash
 from backends.upstream.bodies import content_length
 from gateway.answer import Answer
 from gateway.asset_cache.bodies import SLICE_BYTES
-from gateway.fast_path.request import FastRequest
+from gateway.fast_path.parts import Done
+from gateway.fast_path.request import FastRequest, of_fields
 from gateway.keys import ASSET_CACHE, LIVE, UI_TENANTS
+from gateway.live import Live
 from gateway.outcomes import InvalidContentHash
-from gateway.routes.delegate import delegated
+from gateway.routes.delegate import delegated, live_of
 from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
+from gateway.routes.prompt import Prompted
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
 from gateway.ui_reload import asking_for_all, may_be_page, with_script
@@ -52,10 +56,10 @@ async def runner_asset(request: web.Request) -> web.StreamResponse:
 
 def early_asset(request: FastRequest) -> Answer | None:
     """The file from the memory of the cache, for a caller who may have it."""
+    request._state[EXTENSION_FILE] = True  # so are the refusals below
     cache, fields = request.app[ASSET_CACHE], request.fields
     if not cache.is_on:
         return None
-    request._state[EXTENSION_FILE] = True  # so are the refusals below
     if "if-match" in fields or "if-unmodified-since" in fields:
         return None
     if_none_match = fields.get("if-none-match")
@@ -88,6 +92,42 @@ def early_asset(request: FastRequest) -> Answer | None:
     return Answer(hit.status, hit.headers, hit.body, stands=stands)
 
 
+def prompt_asset(request: FastRequest, done: Done) -> Withdraw | None:
+    """`asset` for the plain case: the runner's own answer, passed on."""
+    live = request.live
+    backend = live.slot.current.prompt
+    if backend is None or request.method != "GET":
+        return None
+    if request.app[ASSET_CACHE].is_on or live.settings.ui_reload:
+        return None
+    address = address_of(request.raw_path)
+    if address.path == _PAGE:
+        return None
+    tenant = tenant_of_page(request, address)
+    note(request, tenant=tenant, extension=address.extension)
+    asked = _question(request, address, tenant, live)
+    prompted = _Prompted(request, live, done)
+    try:
+        return prompted.begun(backend.begin_asset(asked, prompted.told))
+    except BaseException:
+        prompted.begun(None)
+        raise
+
+
+class _Prompted(Prompted[AssetResponse]):
+    __slots__ = ()
+
+    def whole(self, outcome: AssetResponse) -> Answer | None:
+        request, body = self.request, outcome.body
+        request._state[CACHE_RULE] = _cache_rule(outcome)
+        if not isinstance(body, bytes):
+            return None
+        return Answer(outcome.status, _fields(request, outcome), body)
+
+    async def in_parts(self, outcome: AssetResponse) -> web.StreamResponse:
+        return await _send(self.request, outcome)
+
+
 async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> web.StreamResponse:
     """Find out for which tenant, delegate, stream; `reload`: pages get the script for that."""
     request[EXTENSION_FILE] = True
@@ -95,18 +135,7 @@ async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> 
     tenant = tenant_of(request, address)
     note(request, tenant=tenant, extension=address.extension)
     live = request.app[LIVE]
-    asked = AssetRequest(
-        request_id=request_id_of(request),
-        method=request.method,
-        extension_id=address.extension,
-        content_hash=address.content_hash,
-        path=address.path,
-        query=address.query_for(tenant),
-        tenant_id=tenant,
-        headers=client_to_asset(request.headers.items()),
-        timeout_s=live.settings.timeout_s,
-        service_token=request[SERVICE_TOKEN],
-    )
+    asked = _question(request, address, tenant, live)
     reload = reload and may_be_page(address.path)
     with delegated(request, live) as generation:
         response = await request.app[ASSET_CACHE].fetch(
@@ -118,6 +147,23 @@ async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> 
             generation.backend.page_fetched(asked)
         request[CACHE_RULE] = _cache_rule(response)
         return await _send(request, response)
+
+
+def _question(
+    request: web.Request, address: "Address", tenant: str | None, live: Live
+) -> AssetRequest:
+    return AssetRequest(
+        request_id=request_id_of(request),
+        method=request.method,
+        extension_id=address.extension,
+        content_hash=address.content_hash,
+        path=address.path,
+        query=address.query_for(tenant),
+        tenant_id=tenant,
+        headers=of_fields(request, client_to_asset),
+        timeout_s=live.settings.timeout_s,
+        service_token=request[SERVICE_TOKEN],
+    )
 
 
 class Address(NamedTuple):
@@ -170,7 +216,7 @@ def tenant_of_page(request: web.Request, address: Address) -> str | None:
     """
     caller = carried(request, CALLER)
     known = request.app[UI_TENANTS]
-    settings = request.app[LIVE].settings
+    settings = live_of(request).settings
     if caller is not None:
         tenant: str | None = caller.tenant_id
     elif address.signed:
@@ -180,7 +226,7 @@ def tenant_of_page(request: web.Request, address: Address) -> str | None:
             if settings.ui_sandbox:
                 known.remember(tenant, address.extension, address.content_hash)
     else:
-        value = value_in_cookies(request)
+        value = of_fields(request, value_in_cookies)
         tenant = known.verify(value, address.extension, address.content_hash) if value else None
         if tenant is None and settings.ui_sandbox:
             tenant = known.remembered(address.extension, address.content_hash)
@@ -207,8 +253,12 @@ def _cache_rule(response: AssetResponse) -> CacheRule:
     return CacheRule.IMMUTABLE
 
 
+def _fields(request: web.Request, found: AssetResponse) -> Pairs:
+    return found.headers + server_timing(found.queued_ms) + (carried(request, UI_COOKIE) or ())
+
+
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:
-    headers = found.headers + server_timing(found.queued_ms) + (carried(request, UI_COOKIE) or ())
+    headers = _fields(request, found)
     if isinstance(found.body, bytes):
         return Answer(found.status, headers, found.body)
     length = content_length(headers)

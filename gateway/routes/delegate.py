@@ -5,6 +5,8 @@ import time
 from aiohttp import web
 
 from backends.slot import Generation
+from gateway.fast_path.request import FastRequest
+from gateway.keys import LIVE
 from gateway.live import Live
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
@@ -33,3 +35,8 @@ class delegated:  # noqa: N801 - read as a verb: with delegated(request) as gene
         self._generation.__exit__(*exc)
         took_ms = (time.perf_counter() - self._began) * 1000
         note(self._request, upstream_ms=round(took_ms, 3))
+
+
+def live_of(request: web.Request) -> Live:
+    """What is committed."""
+    return request.live if isinstance(request, FastRequest) else request.app[LIVE]

@@ -3,20 +3,23 @@
 Everything that can refuse a call without its body does so before the body is read.
 """
 
-import uuid
+from typing import NamedTuple, Self
 
 from aiohttp import hdrs, web
 
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, Pairs
 from backends.envelope import guest_timeout_ms
 from backends.header_policy import client_to_guest, guest_to_client
+from backends.prompt import Withdraw
 from gateway.answer import Answer
+from gateway.fast_path.parts import Done
+from gateway.fast_path.request import FastRequest, of_fields, of_target
 from gateway.installs.contract import Install
-from gateway.installs.endpoints import match, methods_for
-from gateway.keys import LIVE
+from gateway.installs.endpoints import methods_for
 from gateway.outcomes import EndpointNotDeclared, MethodNotAllowed, failure_of
-from gateway.routes.delegate import delegated
+from gateway.routes.delegate import delegated, live_of
 from gateway.routes.method_override import Call, from_query, overridden
+from gateway.routes.prompt import Prompted
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import handler_path, query_pairs, split_raw
 from middleware.access_log import note
@@ -24,7 +27,7 @@ from middleware.body_limit import read_body
 from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
 from middleware.errors import InvalidRequest
-from middleware.request_id import request_id_of
+from middleware.request_id import fresh_id, request_id_of
 from middleware.service_auth import SERVICE_TOKEN
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -34,30 +37,118 @@ _MAX_KEY = 255
 
 async def execute(request: web.Request) -> web.StreamResponse:
     """Authorise, build the call, delegate, answer with what the guest said."""
-    if request.method not in METHODS:
-        raise MethodNotAllowed(METHODS)
-    live = request.app[LIVE]
-    raw_path, raw_query = split_raw(request.raw_path)
-    extension, path = handler_path(raw_path, prefix_segments=2)
-    install = await live.installs.resolve(request[CALLER].tenant_id, extension)
-    note(request, tenant=install.tenant_id, extension=install.registry_id)
+    asked = _Asked(request)
+    install = await asked.live.installs.resolve(request[CALLER].tenant_id, asked.extension)
+    if (options := asked.permit(install)) is not None:
+        return options
+    call = asked.call(install, await _body(request))
+    with delegated(request, asked.live) as generation:
+        result = await generation.backend.execute(call)
+    return _answered(request, result)
 
-    asked = Call(method=request.method, query=query_pairs(raw_query), body=None)
-    hints = isinstance(live.settings.auth, DevAuth)
-    _require_declared(install, path, hints=hints)
-    if asked.method == "OPTIONS" and not _declares(install, "OPTIONS", path):
-        return _options(install, path)
-    early = from_query(asked.query) if asked.method == "POST" else asked.method
-    if early is not None:
-        _require_method(install, early, path)
-    call = overridden(Call(method=asked.method, query=asked.query, body=await _body(request)))
-    if call.method != early:  # the body had a word in it
-        _require_method(install, call.method, path)
 
-    with delegated(request, live) as generation:
-        result = await generation.backend.execute(
-            _execute_request(request, install, call, path, live.settings.timeout_s)
-        )
+def prompt_execute(request: FastRequest, done: Done) -> Withdraw | None:
+    """`execute`, without a task: for an install that is known, and a body that is here."""
+    asked = _Asked(request)
+    backend = asked.live.slot.current.prompt
+    if backend is None:
+        return None
+    install = asked.live.installs.known(request[CALLER].tenant_id, asked.extension)
+    if install is None or asked.permit(install) is not None:
+        return None
+    call = asked.call(install, None if request.method in _SAFE else request.whole_body or b"")
+    prompted = _Prompted(request, asked.live, done)
+    try:
+        return prompted.begun(backend.begin_execute(call, prompted.told))
+    except BaseException:
+        prompted.begun(None)
+        raise
+
+
+class _Prompted(Prompted[ExecuteResult]):
+    __slots__ = ()
+
+    def whole(self, outcome: ExecuteResult) -> Answer:
+        return _answered(self.request, outcome)
+
+
+class _Place(NamedTuple):
+    """What a request target says of a call."""
+
+    extension: str
+    path: str
+    query: Pairs
+    override: str | None  # the method that a POST's query asks for
+
+    @classmethod
+    def of(cls, target: str) -> Self:
+        raw_path, raw_query = split_raw(target)
+        extension, path = handler_path(raw_path, prefix_segments=2)
+        query = query_pairs(raw_query)
+        return cls(extension, path, query, from_query(query))
+
+
+_place = _Place.of
+
+
+class _Asked:
+    """What the request line says of a call, and what may become of it."""
+
+    __slots__ = ("_early", "_methods", "_place", "_request", "extension", "live")
+
+    def __init__(self, request: web.Request) -> None:
+        if request.method not in METHODS:
+            raise MethodNotAllowed(METHODS)
+        self._request = request
+        self.live = live_of(request)
+        self._place = of_target(request, _place)
+        self.extension = self._place.extension
+        self._early: str | None = None
+        self._methods: frozenset[str] | None = None  # None: every method may be asked for
+
+    def permit(self, install: Install) -> web.Response | None:
+        """Refuse what can be refused without its body; answer a plain OPTIONS."""
+        note(self._request, tenant=install.tenant_id, extension=install.registry_id)
+        method, methods = self._request.method, self._declared(install)
+        if methods is not None and not methods:
+            is_told = isinstance(self.live.settings.auth, DevAuth)
+            raise EndpointNotDeclared(_listed(install) if is_told else ())
+        self._methods = methods
+        if method == "OPTIONS" and methods is not None and "OPTIONS" not in methods:
+            return _options(methods)
+        self._early = self._place.override if method == "POST" else method
+        if self._early is not None:
+            self._require(self._early)
+        return None
+
+    def call(self, install: Install, body: bytes | None) -> ExecuteRequest:
+        """The call, once `permit` has let it through."""
+        request, place = self._request, self._place
+        call = overridden(Call(method=request.method, query=place.query, body=body))
+        if call.method != self._early:  # the body had a word in it
+            self._require(call.method)
+        return _execute_request(request, install, call, place.path, self.live.settings.timeout_s)
+
+    def _declared(self, install: Install) -> frozenset[str] | None:
+        """The methods that the manifest has for this path; an unknown manifest has them all."""
+        endpoints, request = install.endpoints, self._request
+        if endpoints is None:
+            return None
+        if not isinstance(request, FastRequest):
+            return methods_for(endpoints, self._place.path)
+        known = request.target_made.get(methods_for)
+        if known is None or known[0] is not endpoints:
+            known = (endpoints, methods_for(endpoints, self._place.path))
+            request.target_made[methods_for] = known
+        methods: frozenset[str] = known[1]
+        return methods
+
+    def _require(self, method: str) -> None:
+        if self._methods is not None and method not in self._methods:
+            raise MethodNotAllowed(self._methods | {"OPTIONS"})
+
+
+def _answered(request: web.Request, result: ExecuteResult) -> Answer:
     request[CACHE_RULE] = CacheRule.AS_ANSWERED
     return answer(result)
 
@@ -108,7 +199,7 @@ def _execute_request(
         method=call.method,
         path=path,
         query=call.query,
-        headers=client_to_guest(request.headers.items()) + own,
+        headers=of_fields(request, client_to_guest) + own,
         body=call.body,
         limits=Limits(timeout_ms=guest_timeout_ms(timeout_s)),
         timeout_s=timeout_s,
@@ -126,30 +217,16 @@ def _idempotency_key(request: web.Request, method: str) -> str | None:
         return None
     key = request.headers.get("x-idempotency-key")
     if not key:
-        return str(uuid.uuid4())
+        return fresh_id()
     if len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
         raise InvalidRequest("invalid_idempotency_key", field="x-idempotency-key")
     return key
 
 
-def _declares(install: Install, method: str, path: str) -> bool:
-    """Whether the manifest has this endpoint; an unknown manifest has every endpoint."""
-    return install.endpoints is None or match(install.endpoints, method, path) is not None
+def _listed(install: Install) -> tuple[str, ...]:
+    return tuple(f"{one.method} {one.path}" for one in install.endpoints or ())
 
 
-def _require_declared(install: Install, path: str, *, hints: bool) -> None:
-    if install.endpoints is None or methods_for(install.endpoints, path):
-        return
-    declared = tuple(f"{one.method} {one.path}" for one in install.endpoints)
-    raise EndpointNotDeclared(declared if hints else ())
-
-
-def _require_method(install: Install, method: str, path: str) -> None:
-    if install.endpoints is not None and not _declares(install, method, path):
-        raise MethodNotAllowed(methods_for(install.endpoints, path) | {"OPTIONS"})
-
-
-def _options(install: Install, path: str) -> web.Response:
+def _options(declared: frozenset[str]) -> web.Response:
     """A plain OPTIONS that the extension does not handle itself: what may be asked here."""
-    declared = methods_for(install.endpoints or (), path)
     return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(sorted(declared | {"OPTIONS"}))})

@@ -11,9 +11,13 @@ from aiohttp import web
 from backends.contract import ExecuteRequest, ExecuteResult
 from backends.envelope import decode_request, decode_warmup, encode_result
 from backends.envelope_members import EnvelopeError
+from backends.prompt import Withdraw
 from gateway.answer import Answer
+from gateway.fast_path.parts import Done
+from gateway.fast_path.request import FastRequest
 from gateway.keys import LIVE
 from gateway.routes.delegate import delegated
+from gateway.routes.prompt import Prompted
 from middleware.access_log import note
 from middleware.body_limit import read_body
 from middleware.caller import KEY_HEADER, DevAuth, ProxyAuth
@@ -35,12 +39,49 @@ async def execute_envelope(request: web.Request) -> Answer:
     """
     require_service(request)
     raw = await read_body(request)
-    if not all(request.headers.get(name) for name in _ROUTING):
+    call = _call(request, raw)
+    if call is None:
         return _envelope(ExecuteResult(status=400, error="missing_routing_headers"))
-    call = _decoded(request, raw or b"")
-    note(request, tenant=call.context.tenant_id, extension=call.context.extension_id)
     with delegated(request, request.app[LIVE]) as generation:
         result = await generation.backend.execute(call)
+    return _answer(request, result)
+
+
+def prompt_execute_envelope(request: FastRequest, done: Done) -> Withdraw | None:
+    """`execute_envelope`, without a task."""
+    live = request.live
+    backend = live.slot.current.prompt
+    if backend is None:
+        return None
+    require_service(request)
+    call = _call(request, request.whole_body)
+    if call is None:
+        return None
+    prompted = _Prompted(request, live, done)
+    try:
+        return prompted.begun(backend.begin_execute(call, prompted.told))
+    except BaseException:
+        prompted.begun(None)
+        raise
+
+
+class _Prompted(Prompted[ExecuteResult]):
+    __slots__ = ()
+
+    def whole(self, outcome: ExecuteResult) -> Answer:
+        return _answer(self.request, outcome)
+
+
+def _call(request: web.Request, raw: bytes | None) -> ExecuteRequest | None:
+    """What the envelope says; None: a field that routes it is missing."""
+    if not all(request.headers.get(name) for name in _ROUTING):
+        return None
+    call = _decoded(request, raw or b"")
+    note(request, tenant=call.context.tenant_id, extension=call.context.extension_id)
+    return call
+
+
+def _answer(request: web.Request, result: ExecuteResult) -> Answer:
     if result.error is not None:
         note(request, reason=result.error)
     return _envelope(result)

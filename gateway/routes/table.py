@@ -6,7 +6,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.fast_path.exchange import Early
+from gateway.fast_path.parts import Early, Prompt
 from gateway.routes import (
     admin,
     assets,
@@ -42,26 +42,57 @@ class Route:
     access: Access
     fast: bool = False  # its requests may take the fast path
     early: Early | None = None  # and may be answered before it waits for anything
+    prompt: Prompt | None = None  # and may be handled without a task
 
 
 _ASSET = "ext-ui/{extension}/{content_hash}/{path:.*}"
 
 RUNNER_ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE, fast=True),
+    Route(
+        "POST",
+        "/v1/execute",
+        runner_api.execute_envelope,
+        Access.SERVICE,
+        fast=True,
+        prompt=runner_api.prompt_execute_envelope,
+    ),
     Route("GET", f"/{_ASSET}", assets.runner_asset, Access.SERVICE, fast=True),
 )
 """What a runner answers; its /healthz is its own."""
 
 GATEWAY_ROUTES: tuple[Route, ...] = (
-    Route("*", "/api/ext/{extension}", execute.execute, Access.CALLER, fast=True),
-    Route("*", "/api/ext/{extension}/{path:.*}", execute.execute, Access.CALLER, fast=True),
-    Route("*", "/api/ext-proxy/{extension}", execute.execute, Access.CALLER, fast=True),
-    Route("*", "/api/ext-proxy/{extension}/{path:.*}", execute.execute, Access.CALLER, fast=True),
     *(
-        Route("GET", path, assets.asset, Access.BROWSER, fast=True, early=assets.early_asset)
+        Route(
+            "*",
+            f"/api/{door}/{{extension}}{path}",
+            execute.execute,
+            Access.CALLER,
+            fast=True,
+            prompt=execute.prompt_execute,
+        )
+        for door in ("ext", "ext-proxy")
+        for path in ("", "/{path:.*}")
+    ),
+    *(
+        Route(
+            "GET",
+            path,
+            assets.asset,
+            Access.BROWSER,
+            fast=True,
+            early=assets.early_asset,
+            prompt=assets.prompt_asset,
+        )
         for path in (f"/runner/{_ASSET}", f"/{_ASSET}")
     ),
-    Route("POST", "/v1/execute", runner_api.execute_envelope, Access.SERVICE, fast=True),
+    Route(
+        "POST",
+        "/v1/execute",
+        runner_api.execute_envelope,
+        Access.SERVICE,
+        fast=True,
+        prompt=runner_api.prompt_execute_envelope,
+    ),
     *(
         Route("GET", f"{before}/{FOLDER}/{path}", handler, Access.BROWSER)
         for before in ("/runner", "")

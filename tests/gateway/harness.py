@@ -50,6 +50,9 @@ class KnownInstalls:
     closed: bool = False
 
     async def resolve(self, tenant_id: str, extension: str, /) -> Install:
+        return self.known(tenant_id, extension)
+
+    def known(self, tenant_id: str, extension: str, /) -> Install:
         try:
             return replace(self.installs[extension], tenant_id=tenant_id)
         except KeyError:

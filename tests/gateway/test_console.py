@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -48,7 +49,7 @@ def finished(**more: object) -> dict[str, object]:
 
 def heard(observer: Observer, level: str = "info", **more: object) -> None:
     event = str(more.pop("event", "request_answered"))
-    observer.around(lambda *_: None)(level, event, finished(**more))
+    observer.around(lambda _: None)([(time.time(), level, event, finished(**more))])
 
 
 async def get(gateway: Gateway, path: str, **headers: str) -> tuple[int, Any]:
@@ -173,12 +174,12 @@ async def test_seconds_that_were_counted_before_a_gap_are_not_told_beside_it() -
 def test_what_nobody_counts_takes_up_little() -> None:
     clock = Clock()
     observer = Observer(clock=clock)
-    hear = observer.around(lambda *_: None)
+    hear = observer.around(lambda _: None)
     line = {"route": "/a", "extension": "acme.crm", "status": 200}
     tracemalloc.start()
     for number in range(2 * MAX_UNCOUNTED):
         clock.now += 0.001
-        hear("info", "request_answered", {**line, "duration_ms": number / 1000})
+        hear([(0.0, "info", "request_answered", {**line, "duration_ms": number / 1000})])
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 16 * MAX_UNCOUNTED + 600 * MAX_LINES
@@ -216,9 +217,9 @@ def test_the_memory_has_an_end() -> None:
 
 def test_the_sink_hears_what_it_heard_before() -> None:
     written: list[object] = []
-    line = finished()
-    Observer().around(lambda *said: written.append(said))("info", "request_answered", line)
-    assert written == [("info", "request_answered", line)]
+    entries = [(1.0, "info", "request_answered", finished())]
+    Observer().around(written.append)(entries)
+    assert written == [entries]
 
 
 def test_failures_are_grouped_by_code_with_the_page_that_explains_it() -> None:

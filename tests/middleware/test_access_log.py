@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +10,15 @@ from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 from structlog.testing import capture_logs
 
 from backends.errors import Phase, RunnerProtocolError
-from middleware.access_log import AccessLog, access_log, note, note_status
+from middleware.access_log import (
+    SOON_S,
+    AccessLines,
+    AccessLog,
+    Entry,
+    access_log,
+    note,
+    note_status,
+)
 from middleware.backend_tag import SERVED_BY, ServedBy
 from middleware.body_limit import BodyLimit, body_limit, read_body
 from middleware.guard import guarded, stamped
@@ -30,7 +38,7 @@ class Door:
         self.app = web.Application(
             middlewares=[
                 self._announce_the_end,
-                access_log(AccessLog, clock=lambda: next(ticks) * 0.25),
+                access_log(AccessLines(AccessLog), clock=lambda: next(ticks) * 0.25),
                 problem_details(render),
                 guarded(lambda _: (body_limit(lambda: BodyLimit(max_bytes=100)),)),
             ]
@@ -230,3 +238,27 @@ async def test_a_client_that_left_before_a_whole_answer_has_abandoned_it(
             await door.entered.wait()
         await door.over.wait()
     assert [line["event"] for line in logs] == ["request_abandoned"]
+
+
+async def test_lines_that_go_together_wait_for_a_moment_at_most() -> None:
+    handed: list[Sequence[Entry]] = []
+    lines = AccessLines(AccessLog, handed.append, together=3)
+
+    def end(request_id: str, **facts: object) -> None:
+        lines.write("request_answered", request_id, "GET", "/a", None, facts, 0.001, 0, 2)
+
+    for number in range(4):
+        end(f"r{number}", status=200)
+    assert [len(entries) for entries in handed] == [3]
+    await asyncio.sleep(SOON_S * 2)
+    assert [len(entries) for entries in handed] == [3, 1]
+    end("r4", status=503)
+    lines.settle()
+    end("r5", truncated=True, error=None)
+    told = [(level, line) for entries in handed for _, level, _, line in entries]
+    assert [line["request_id"] for _, line in told] == [f"r{number}" for number in range(6)]
+    assert [level for level, _ in told] == ["info"] * 4 + ["warning"] * 2
+    assert told[5][1] == {
+        "request_id": "r5", "method": "GET", "route": "/a", "truncated": True,
+        "duration_ms": 1.0, "bytes_in": 0, "bytes_out": 2,
+    }  # fmt: skip

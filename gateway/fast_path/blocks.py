@@ -1,0 +1,112 @@
+"""Header blocks that were read before: all the fields of a request, byte for byte.
+
+One page's requests send alike fields, and so do the calls of one client. What they mean is
+worked out once. A block that holds a credential is known by a keyed hash of its bytes alone, and
+its credential is read anew from each request: nothing secret outlives the request that brought it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, Final
+
+MAX_BLOCKS: Final = 256
+MAX_BYTES: Final = 2048
+"""Of a block that is remembered."""
+
+CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-gateway-key"})
+"""Fields whose value is one. Cookies are not among them: they are the pages' own, and bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a header block says.
+
+    Attributes:
+        fields: names in lower case, each of them once; without credentials.
+        credentials: name of each and where in the block its value begins and ends.
+        length: what Content-Length says; None: there is none, and no body.
+        made: for whatever follows from these bytes alone. No credential belongs in it.
+    """
+
+    fields: Mapping[str, str]
+    credentials: tuple[tuple[str, int, int], ...]
+    length: int | None
+    made: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def body_bytes(self) -> int:
+        return self.length or 0
+
+    def fields_in(self, block: bytes) -> Mapping[str, str]:
+        """All fields, with the credentials of these bytes, which are the same ones again."""
+        if not self.credentials:
+            return self.fields
+        return {
+            **self.fields,
+            **{
+                name: block[begin:end].decode("utf-8", "surrogateescape")
+                for name, begin, end in self.credentials
+            },
+        }
+
+
+class Blocks:
+    """A bounded memory of them."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, Block] = {}
+        self._sealed: dict[bytes, Block] = {}
+        self._key = secrets.token_bytes(32)
+
+    def get(self, raw: bytes) -> Block | None:
+        """What these bytes were found to say."""
+        known = self._open.get(raw)
+        if known is None and self._sealed and len(raw) <= MAX_BYTES:
+            known = self._sealed.get(self._seal(raw))
+        return known
+
+    def remember(self, raw: bytes, fields: Mapping[str, str]) -> dict[Any, Any] | None:
+        """Keep what they say.
+
+        Args:
+            fields: all of them, credentials included.
+
+        Returns:
+            Where to keep what follows from them; None: they are too long to be remembered.
+        """
+        if len(raw) > MAX_BYTES:
+            return None
+        secret = not CREDENTIALS.isdisjoint(fields)
+        open_fields = {name: value for name, value in fields.items() if name not in CREDENTIALS}
+        length = fields.get("content-length")
+        block = Block(
+            MappingProxyType(open_fields),
+            _credentials_in(raw) if secret else (),
+            None if length is None else int(length),
+        )
+        known = self._sealed if secret else self._open
+        if len(known) >= MAX_BLOCKS:
+            known.clear()
+        known[self._seal(raw) if secret else raw] = block
+        return block.made
+
+    def _seal(self, raw: bytes) -> bytes:
+        return blake2b(raw, digest_size=16, key=self._key).digest()
+
+
+def _credentials_in(raw: bytes) -> tuple[tuple[str, int, int], ...]:
+    found, end = [], -2
+    for line in raw.split(b"\r\n"):
+        end += 2 + len(line)
+        raw_name, _, raw_value = line.partition(b":")
+        name = raw_name.decode("ascii", "replace").lower()
+        if name in CREDENTIALS:
+            found.append((name, end - len(raw_value.lstrip(b" \t")), end))
+    return tuple(found)
+
+
+BLOCKS: Final = Blocks()
+"""One for the process: what a header block says does not depend on who listens."""

@@ -1,0 +1,93 @@
+"""Handlers without a task: begin the call on the spot, answer in the turn that brings its outcome.
+
+What such a handler asks and answers is what the coroutine beside it asks and answers; where it
+would have to wait it declines, and the coroutine is run instead.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+
+from backends.errors import BackendError
+from backends.prompt import Outcome, Withdraw
+from gateway.fast_path.parts import Done
+from gateway.fast_path.request import FastRequest
+from gateway.live import Live
+from gateway.routes.delegate import delegated
+
+T = TypeVar("T")
+
+
+class Prompted(ABC, Generic[T]):
+    """A call on its way, and the lease that it holds until its answer is made.
+
+    Args:
+        done: hears the answer, or why there is none.
+    """
+
+    __slots__ = ("_done", "_lease", "_withdraw", "request")
+
+    def __init__(self, request: FastRequest, live: Live, done: Done) -> None:
+        self.request = request
+        self._done = done
+        self._lease = delegated(request, live)
+        self._lease.__enter__()
+        self._withdraw: Withdraw | None = None
+
+    @abstractmethod
+    def whole(self, outcome: T) -> web.StreamResponse | None:
+        """The answer that an outcome makes; None when its body is still on its way."""
+
+    async def in_parts(self, outcome: T) -> web.StreamResponse:
+        """Send the answer whose body is still on its way."""
+        raise NotImplementedError
+
+    def begun(self, withdraw: Withdraw | None) -> Withdraw | None:
+        """Say what came of beginning it; the lease ends when it was not begun."""
+        if withdraw is None:
+            self._lease.__exit__()
+            return None
+        self._withdraw = withdraw
+        return self._leave
+
+    def told(self, outcome: Outcome[T]) -> None:
+        """What a backend tells."""
+        self._withdraw = None  # it leads back here: a circle that only the collector would find
+        if isinstance(outcome, Coroutine):
+            self._done(self._late(outcome))
+            return
+        answer: web.StreamResponse | Exception | None
+        if isinstance(outcome, BackendError):
+            answer = outcome
+        else:
+            try:
+                answer = self.whole(outcome)
+            except Exception as failure:  # noqa: BLE001 - whoever hears of it answers for it
+                answer = failure
+            if answer is None:
+                self._done(self._streamed(outcome))
+                return
+        self._lease.__exit__()
+        self._done(answer)
+
+    def _leave(self) -> None:
+        withdraw, self._withdraw = self._withdraw, None
+        if withdraw is not None:
+            withdraw()
+        self._lease.__exit__()
+
+    async def _late(self, outcome: Coroutine[Any, Any, T]) -> web.StreamResponse:
+        try:
+            came = await outcome
+            answer = self.whole(came)
+            return await self.in_parts(came) if answer is None else answer
+        finally:
+            self._lease.__exit__()
+
+    async def _streamed(self, outcome: T) -> web.StreamResponse:
+        try:
+            return await self.in_parts(outcome)
+        finally:
+            self._lease.__exit__()
