@@ -8,10 +8,12 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import orjson
 import pybase64
+from wasmtime import wat2wasm
 
 from backends.bundles import pack
 from gateway.installs.contract import Install
@@ -19,6 +21,7 @@ from gateway.installs.directory import install_bundle
 
 TENANT: Final = "bench"
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "hello"
+SMALL_HANDLER: Final = Path(__file__).with_name("small_handler.wat")
 
 KIB: Final = 1024
 SIZES: Final[Mapping[str, int]] = {
@@ -43,6 +46,7 @@ class Site:
     """Everything that is asked for, and the answers that are expected."""
 
     install: Install
+    small: Install  # of an extension whose handler does next to nothing
     files: Mapping[str, File]
     envelope: bytes  # of a call, 1 KiB
     answer: bytes  # the runner's envelope for every call
@@ -52,12 +56,17 @@ class Site:
     def handler_target(self) -> str:
         return f"/api/ext/{self.install.extension_slug}/hello"
 
+    @property
+    def small_handler_target(self) -> str:
+        """Answers a POST with its own body."""
+        return f"/api/ext/{self.small.extension_slug}/echo"
+
 
 def build_site(bundle_dir: Path) -> Site:
-    """Install the sample extension into `bundle_dir` and make up the rest. Blocking."""
-    archive = bundle_dir / "hello.tar.zst"
-    pack(EXAMPLE, archive)
-    install = install_bundle(bundle_dir, archive, tenant=TENANT)
+    """Install the extensions into `bundle_dir` and make up the rest. Blocking."""
+    install = _installed(EXAMPLE, bundle_dir)
+    with TemporaryDirectory() as folder:
+        small = _installed(_small_extension(Path(folder)), bundle_dir)
     files = {name: _file(install, name, size) for name, size in SIZES.items()}
     guest_body = _filled({"greeting": "Hello, stranger!"}, size=708)
     answer = orjson.dumps(
@@ -68,7 +77,28 @@ def build_site(bundle_dir: Path) -> Site:
             "error": None,
         }
     )
-    return Site(install, files, _envelope(install), answer, guest_body)
+    return Site(install, small, files, _envelope(install), answer, guest_body)
+
+
+def _installed(extension: Path, bundle_dir: Path) -> Install:
+    archive = bundle_dir / "bundle.tar.zst"
+    pack(extension, archive)
+    return install_bundle(bundle_dir, archive, tenant=TENANT)
+
+
+def _small_extension(folder: Path) -> Path:
+    """An extension of one handler, written in WebAssembly's text form."""
+    manifest = {
+        "name": "bench.small",
+        "publisher": "Bench",
+        "version": "1.0.0",
+        "runtime": "wasm-js@1",
+        "api": {"endpoints": [{"method": "POST", "path": "/echo", "handler": "dist/main"}]},
+    }
+    (folder / "dist").mkdir()
+    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    (folder / "dist" / "main.wasm").write_bytes(bytes(wat2wasm(SMALL_HANDLER.read_text())))
+    return folder
 
 
 def _file(install: Install, name: str, size: int) -> File:

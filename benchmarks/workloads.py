@@ -100,6 +100,11 @@ def all_work(site: Site, gateway_key: str) -> tuple[Work, ...]:
         Work("W5c", "the same, not modified (304)", _cached(_fetch(small, cookies, known=True))),
         Work("W4b", "UI file of 200 KiB from the cache", _cached(_fetch(medium, cookies))),
         Work("EMB", "handler call of the sample, in process", {"gateway-embedded": embedded}),
+        Work(
+            "EMBs",
+            "call of a small handler, which echoes 256 bytes, in process",
+            {"gateway-embedded": _echo(site, gateway_key)},
+        ),
     )
 
 
@@ -139,6 +144,13 @@ def _envelope(site: Site) -> Exchange:
 def _call(site: Site, gateway_key: str, *, answer: bytes) -> Exchange:
     known = ((KEY_HEADER, gateway_key), (TENANT_HEADER, TENANT), ("x-request-id", "bench-1"))
     return Exchange(site.handler_target, CHROME + known, 200, answer)
+
+
+def _echo(site: Site, gateway_key: str) -> Exchange:
+    known = ((KEY_HEADER, gateway_key), (TENANT_HEADER, TENANT), ("x-request-id", "bench-1"))
+    body = b"x" * 256
+    headers = (*CHROME, *known, ("Content-Type", "text/plain"))
+    return Exchange(site.small_handler_target, headers, 200, body, method="POST", body=body)
 
 
 def _hello(site: Site) -> bytes:

@@ -27,6 +27,11 @@ def test_a_cost_may_be_as_high_as_its_limit_and_a_rate_as_low() -> None:
 
 def test_calls_a_second_follow_from_what_one_call_costs() -> None:
     calls = figures([Sample(cpu_us=500.0, requests_per_s=1.0, p50_ms=1.0, p99_ms=1.0)])
-    amounts = measured_amounts({"EMB": {"gateway-embedded": calls}}, {"start to first answer": 0.5})
-    assert amounts == {"embedded calls a second of CPU": 2000.0, "start to first answer": 0.5}
+    amounts = measured_amounts(
+        {"EMBs": {"gateway-embedded": calls}}, {"start to first answer": 0.5}
+    )
+    assert amounts == {
+        "embedded calls of a small handler a second of CPU": 2000.0,
+        "start to first answer": 0.5,
+    }
     assert amounts.keys() <= {bound.measure for bound in BOUNDS}
