@@ -106,12 +106,7 @@ def prompt_asset(request: FastRequest, done: Done) -> Withdraw | None:
     tenant = tenant_of_page(request, address)
     note(request, tenant=tenant, extension=address.extension)
     asked = _question(request, address, tenant, live)
-    prompted = _Prompted(request, live, done)
-    try:
-        return prompted.begun(backend.begin_asset(asked, prompted.told))
-    except BaseException:
-        prompted.begun(None)
-        raise
+    return _Prompted(request, live, done).begin(backend.begin_asset, asked)
 
 
 class _Prompted(Prompted[AssetResponse]):

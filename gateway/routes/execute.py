@@ -57,12 +57,7 @@ def prompt_execute(request: FastRequest, done: Done) -> Withdraw | None:
     if install is None or asked.permit(install) is not None:
         return None
     call = asked.call(install, None if request.method in _SAFE else request.whole_body or b"")
-    prompted = _Prompted(request, asked.live, done)
-    try:
-        return prompted.begun(backend.begin_execute(call, prompted.told))
-    except BaseException:
-        prompted.begun(None)
-        raise
+    return _Prompted(request, asked.live, done).begin(backend.begin_execute, call)
 
 
 class _Prompted(Prompted[ExecuteResult]):

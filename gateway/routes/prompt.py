@@ -5,18 +5,19 @@ would have to wait it declines, and the coroutine is run instead.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 
 from backends.errors import BackendError
-from backends.prompt import Outcome, Withdraw
+from backends.prompt import Outcome, Told, Withdraw
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
 from gateway.live import Live
 from gateway.routes.delegate import delegated
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -44,10 +45,19 @@ class Prompted(ABC, Generic[T]):
         """Send the answer whose body is still on its way."""
         raise NotImplementedError
 
-    def begun(self, withdraw: Withdraw | None) -> Withdraw | None:
-        """Say what came of beginning it; the lease ends when it was not begun."""
+    def begin(self, begin: Callable[[R, Told[T]], Withdraw | None], asked: R) -> Withdraw | None:
+        """Begin the call `asked` with a backend's `begin`; None: it was not begun.
+
+        Raises:
+            BackendError: see PromptBackend.
+        """
+        withdraw = None
+        try:
+            withdraw = begin(asked, self.told)
+        finally:
+            if withdraw is None:
+                self._lease.__exit__()
         if withdraw is None:
-            self._lease.__exit__()
             return None
         self._withdraw = withdraw
         return self._leave

@@ -57,12 +57,7 @@ def prompt_execute_envelope(request: FastRequest, done: Done) -> Withdraw | None
     call = _call(request, request.whole_body)
     if call is None:
         return None
-    prompted = _Prompted(request, live, done)
-    try:
-        return prompted.begun(backend.begin_execute(call, prompted.told))
-    except BaseException:
-        prompted.begun(None)
-        raise
+    return _Prompted(request, live, done).begin(backend.begin_execute, call)
 
 
 class _Prompted(Prompted[ExecuteResult]):

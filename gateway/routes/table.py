@@ -47,15 +47,17 @@ class Route:
 
 _ASSET = "ext-ui/{extension}/{content_hash}/{path:.*}"
 
+_ENVELOPE = Route(
+    "POST",
+    "/v1/execute",
+    runner_api.execute_envelope,
+    Access.SERVICE,
+    fast=True,
+    prompt=runner_api.prompt_execute_envelope,
+)
+
 RUNNER_ROUTES: tuple[Route, ...] = (
-    Route(
-        "POST",
-        "/v1/execute",
-        runner_api.execute_envelope,
-        Access.SERVICE,
-        fast=True,
-        prompt=runner_api.prompt_execute_envelope,
-    ),
+    _ENVELOPE,
     Route("GET", f"/{_ASSET}", assets.runner_asset, Access.SERVICE, fast=True),
 )
 """What a runner answers; its /healthz is its own."""
@@ -85,14 +87,7 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
         )
         for path in (f"/runner/{_ASSET}", f"/{_ASSET}")
     ),
-    Route(
-        "POST",
-        "/v1/execute",
-        runner_api.execute_envelope,
-        Access.SERVICE,
-        fast=True,
-        prompt=runner_api.prompt_execute_envelope,
-    ),
+    _ENVELOPE,
     *(
         Route("GET", f"{before}/{FOLDER}/{path}", handler, Access.BROWSER)
         for before in ("/runner", "")
