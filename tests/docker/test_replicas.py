@@ -33,7 +33,8 @@ async def test_two_replicas_share_the_load_and_the_death_of_one_fails_only_what_
                 await calls.see(100)
             assert calls.statuses() == {200}
             shares = [await calls_answered_by(project, each) for each in (first, second)]
-            assert min(shares) > 25, shares
+            # The less busy one gets the next call, so a container that is slower gets fewer.
+            assert min(shares) > 5, shares
 
             async with load(client, {}) as calls:
                 await calls.see(50)
