@@ -6,7 +6,7 @@ that is too slow loses lines and is told how many.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -64,11 +64,6 @@ class LogTap:
         self._published += 1
         for watcher in self._watchers:
             watcher.offer(_text(kept))
-
-    def publish_all(self, lines: Sequence[bytes]) -> None:
-        """`publish` of each."""
-        for line in lines:
-            self.publish(line)
 
     def recent(self) -> list[str]:
         """The last lines, oldest first."""

@@ -72,8 +72,8 @@ class ProcessLogs:
                     through_structlog((entry,))
                     break
             else:
+                TAP.publish(raw)
                 raws.append(raw)
-        TAP.publish_all(raws)
         self._writer.write(b"".join(raws))
 
     def _rendered(self, at: float, level: str, event: str, line: dict[str, object]) -> bytes:

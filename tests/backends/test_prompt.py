@@ -17,7 +17,7 @@ from backends.prompt import PromptBackend
 from backends.settings import DockerSettings, KnativeSettings
 from backends.upstream.bodies import read_whole
 from tests.backends.calls import EXTENSION, asset_request, execute_request
-from tests.fakes.raw_runner import RawRunner, Step, chunked, hang, head, response, send
+from tests.fakes.raw_runner import RawRunner, Step, Wire, chunked, hang, head, response, send
 
 PATIENCE_S = 10.0
 FILE = response(b"1+1;", fields=[("Content-Type", "text/javascript"), ("ETag", '"1"')])
@@ -142,19 +142,27 @@ async def test_both_ways_have_one_outcome(kind: str, name: str, tmp_path: Path) 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", ["begin_asset", "begin_execute"])
 async def test_what_is_withdrawn_is_never_told(kind: str, call: str, tmp_path: Path) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def hold(wire: Wire) -> None:
+        asked.set()
+        await wire.reader.read()
+        left.set()
+
     async with (
-        RawRunner(send(FILE), hang()) as runner,
+        RawRunner(send(FILE), hold) as runner,
         opened(kind, runner.url, tmp_path) as backend,
+        asyncio.timeout(PATIENCE_S),
     ):
         told: list[object] = []
         request = asset_request() if call == "begin_asset" else execute_request()
         withdraw = getattr(backend, call)(request, told.append)
         assert withdraw is not None
-        await asyncio.sleep(0.05)
+        await asked.wait()
         withdraw()
         nothing_is_left(backend)
         assert backend.stats().connections_idle == 0  # the one that it was on
-        await asyncio.sleep(0.05)
+        await left.wait()
         assert told == []
 
 
