@@ -82,7 +82,7 @@ class GatewayProtocol(FastProtocol):
             self._pass_on(data)
 
     def run(self, work: Coroutine[None, None, None]) -> None:
-        self._exchange = self._loop.create_task(work)
+        self._exchange = _Started(self._loop, work)
 
     def hold(self, exchange: Cancellable) -> None:
         self._exchange = exchange
@@ -113,10 +113,9 @@ class GatewayProtocol(FastProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_complete()
-        if self._exchange is not None:
-            # Later, for a task that has not begun could not clean up after itself.
-            self._loop.call_soon(self._exchange.cancel)
         super().connection_lost(exc)
+        if self._exchange is not None:
+            self._exchange.cancel()
 
     def _process_keepalive(self) -> None:
         if self._exchange is not None:
@@ -235,6 +234,17 @@ class GatewayProtocol(FastProtocol):
         response = render(request, failure)
         response.force_close()
         return response
+
+
+class _Started:
+    """A task that is cancelled in the next turn: before its first it could not clean up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, None]) -> None:
+        self._loop = loop
+        self._task = loop.create_task(work)
+
+    def cancel(self) -> None:
+        self._loop.call_soon(self._task.cancel)
 
 
 class GatewayServer(web.Server):

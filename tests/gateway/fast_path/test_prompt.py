@@ -10,6 +10,7 @@ import pytest
 
 from gateway.fast_path.exchange import Exchange
 from gateway.keys import IN_FLIGHT, METRICS
+from gateway.server import GatewayProtocol
 from tests.fakes.raw_runner import RawRunner, Step, Wire, chunked, hang, head, response, send
 from tests.gateway.fast_path.wire import PATIENCE_S, request, wire_to
 from tests.gateway.harness import HASH, Gateway, running
@@ -158,6 +159,27 @@ async def test_whoever_leaves_takes_the_call_along(
         await settled(gateway)
         outcomes = [key[-1] for key in gateway.app[METRICS]._requests]
         assert outcomes.count("abandoned") == 1
+
+
+async def test_a_call_ends_in_the_turn_in_which_its_client_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else what the runner tells in between would be waited for by nobody."""
+    left: list[int] = []
+    lose = GatewayProtocol.connection_lost
+
+    async with in_front_of(hang()) as (gateway, runner):
+
+        def look(protocol: GatewayProtocol, exc: BaseException | None) -> None:
+            lose(protocol, exc)
+            left.append(gateway.live.slot.current.in_flight)
+
+        monkeypatch.setattr(GatewayProtocol, "connection_lost", look)
+        async with wire_to(gateway.port) as wire:
+            wire.send(SCRIPT)
+            await runner.asked.wait()
+        await settled(gateway)
+    assert set(left) == {0}
 
 
 async def test_a_stop_waits_for_the_answer(forbid_tasks: Callable[[], None]) -> None:
