@@ -24,9 +24,10 @@ from backends.contract import ByteStream, Pairs
 from gateway.live import Live
 from middleware.access_log import FACTS
 from middleware.body_limit import WHOLE_BODY
-from middleware.carried import FIELDS_MADE
+from middleware.carried import FIELDS_MADE, carried
 from middleware.request_id import REQUEST_ID, fresh_id
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -91,8 +92,7 @@ class FastRequest(web.Request):
 
     Attributes:
         fields: names in lower case, each of them once.
-        made: what `of_fields` has made of them; None: nobody else sends them alike.
-        target_made: the same for what follows from method and target.
+        target_made: what `of_target` has made, and what else follows from method and target.
         streams: sends an answer that is not whole.
         live: what was committed when it came.
         whole_body: None when the request has no body at all.
@@ -117,7 +117,6 @@ class FastRequest(web.Request):
         self.method = method
         self.raw_path = raw_path
         self.fields = fields
-        self.made = made
         self.target_made = target_made
         self.whole_body = body
         self.app = match_info._apps[0]
@@ -178,15 +177,7 @@ def of_fields(request: web.Request, make: Callable[[Iterable[tuple[str, str]]], 
     Args:
         make: pure: a function of the fields and nothing else.
     """
-    if not isinstance(request, FastRequest):
-        return make(request.headers.items())
-    known = request.made
-    if known is None:
-        return make(request.fields.items())
-    made: T | None = known.get(make)
-    if made is None:
-        made = known[make] = make(request.fields.items())
-    return made
+    return _kept(carried(request, FIELDS_MADE), make, request.headers.items)
 
 
 def of_target(request: web.Request, make: Callable[[str], T]) -> T:
@@ -195,9 +186,14 @@ def of_target(request: web.Request, make: Callable[[str], T]) -> T:
     Args:
         make: pure: a function of the raw target and nothing else. What it raises is not kept.
     """
-    if not isinstance(request, FastRequest):
-        return make(request.raw_path)
-    made: T | None = request.target_made.get(make)
+    made = request.target_made if isinstance(request, FastRequest) else None
+    return _kept(made, make, lambda: request.raw_path)
+
+
+def _kept(made: dict[Any, Any] | None, make: Callable[[R], T], given: Callable[[], R]) -> T:
     if made is None:
-        made = request.target_made[make] = make(request.raw_path)
-    return made
+        return make(given())
+    known: T | None = made.get(make)
+    if known is None:
+        known = made[make] = make(given())
+    return known
