@@ -7,10 +7,11 @@ import aiohttp
 import pytest
 
 from tests.docker.load import CLIENTS, load
-from tests.docker.stack import RUNNER, Stack
+from tests.docker.stack import HELLO, RUNNER, Stack
 from tests.journeys.process import gateway_process
 
 LOG_S = 30.0
+ONE_BY_ONE = 20
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -32,16 +33,16 @@ async def test_two_replicas_share_the_load_and_the_death_of_one_fails_only_what_
             aiohttp.ClientSession(gateway.url) as client,
         ):
             await gateway.event("backend_probed", readiness="ready")
-            async with load(client, {}) as calls:
-                await calls.see(100)
-            assert calls.statuses() == {200}
+            # One by one: under load the quicker one rightly gets more, however much that is.
+            for _ in range(ONE_BY_ONE):
+                async with client.get(HELLO) as answer:
+                    assert answer.status == 200
             shares = [0, 0]
             async with asyncio.timeout(LOG_S):
-                while (
-                    sum(shares) < calls.answers.total()
-                ):  # the engine hands log lines on a little later
+                while sum(shares) < ONE_BY_ONE:  # the engine hands log lines on a little later
                     shares = [await calls_answered_by(project, each) for each in (first, second)]
-            assert min(shares) > 25, shares
+            assert sum(shares) == ONE_BY_ONE
+            assert min(shares) >= ONE_BY_ONE * 0.4, shares  # a probe may take a turn
 
             async with load(client, {}) as calls:
                 await calls.see(50)
