@@ -1,9 +1,9 @@
 """The verbs about bundles: make one, check one, install, list, remove, install on every save."""
 
+import signal
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,21 +128,23 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
     settings = loaded_settings(environ)
     if not settings.ui_reload:
         click.echo("note: open pages reload by themselves with EXT_UI_RELOAD=true", err=True)
+    stop = threading.Event()
+    # Not by KeyboardInterrupt: raised while something is being finalized, it would be lost.
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
     states = installs_of(
         directory,
         settings.embedded.bundle_dir,
         tenant=tenant or settings.variables.gateway_dev_tenant,
-        stop=threading.Event(),
+        stop=stop,
     )
-    with suppress(KeyboardInterrupt):
-        for state in states:
-            if isinstance(state, NotInstalled):
-                document: Mapping[str, object] = {"ok": False, "problem": state.problem}
-                line = f"not installed: {state.problem}"
-            else:
-                document = {"ok": True, "install": _facts(state)}
-                line = f"installed {_line(state)}: {state.content_hash}"
-            click.echo(orjson.dumps(document).decode() if json else line)
+    for state in states:
+        if isinstance(state, NotInstalled):
+            document: Mapping[str, object] = {"ok": False, "problem": state.problem}
+            line = f"not installed: {state.problem}"
+        else:
+            document = {"ok": True, "install": _facts(state)}
+            line = f"installed {_line(state)}: {state.content_hash}"
+        click.echo(orjson.dumps(document).decode() if json else line)
 
 
 @bundle.command("list")
