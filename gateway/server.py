@@ -6,7 +6,7 @@ of them to what is assumed here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from backends.turn_writes import TurnTransport
 from gateway.dispatch import Dispatcher
 from gateway.fast_path.parts import Cancellable, FastProtocol
 from gateway.fast_path.path import FastPath
@@ -74,6 +75,14 @@ class GatewayProtocol(FastProtocol):
         self._all_over: asyncio.Future[None] | None = None  # whoever shuts down waits for it
         self._held = b""  # what came and belongs to nobody yet
         self._body_left = 0  # of the body that the library is reading
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(TurnTransport(cast(asyncio.Transport, transport)))
+
+    def eof_received(self) -> None:
+        if isinstance(self.transport, TurnTransport):
+            self.transport.flush()
+        super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is not None:

@@ -16,6 +16,7 @@ from backends.embedded.failures import GuestFailed
 from backends.embedded.host.call import Call
 from backends.embedded.prepared import PreparedGuest
 from backends.errors import Phase, RunnerOverloaded, RunnerProtocolError, RunnerUnreachable
+from backends.turn_writes import writes_of
 
 _GRACE_S = 1.0
 """How long past its deadline a guest may take to notice; host functions keep to theirs."""
@@ -93,6 +94,7 @@ class GuestPool:
         deadline = Deadline(min(until, time.monotonic() + limit_s))
         run = GuestRun(guest, call_until(deadline.at), deadline, memory_mb)
         if run.is_short:
+            writes_of(asyncio.get_running_loop()).flush()  # others' answers need not wait for it
             try:
                 outcome = _attempt(run.turn)
             except BaseException:

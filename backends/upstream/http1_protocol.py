@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from backends.errors import BackendError, Phase, RunnerProtocolError
+from backends.turn_writes import TurnTransport
 from backends.upstream.bodies import SMALL_BYTES, WholeBody
 from backends.upstream.http1_answer import AnswerFault, AnswerReader
 from backends.upstream.http1_body import Http1Body
@@ -125,7 +126,7 @@ class Http1Connection(asyncio.Protocol):
     # The event loop's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = TurnTransport(cast(asyncio.Transport, transport))
         # The event loop may have had no turn to read what the kernel already holds.
         self._incoming = select.poll()
         self._incoming.register(transport.get_extra_info("socket").fileno(), select.POLLIN)

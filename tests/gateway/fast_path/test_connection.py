@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from backends.turn_writes import TurnTransport
 from gateway.keys import FAST_PATH, IN_FLIGHT, METRICS
+from gateway.server import GatewayProtocol
 from tests.fakes.runner import FakeRunner
 from tests.gateway.fast_path.wire import PATIENCE_S, request, wire_to
 from tests.gateway.harness import HASH, Gateway, in_front_of, running
@@ -151,3 +153,28 @@ async def test_past_the_limit_even_a_repeated_question_is_refused(runner: FakeRu
             assert (await wire.answer()).status == 503
             runner.may_answer.set()
             assert (await other.answer()).status == 200
+
+
+async def test_an_answer_of_the_turn_in_which_its_client_says_no_more_is_sent(
+    runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What TLS does when a request and the end come in one record; a plain socket tells of its end
+    # in a turn of its own.
+    receive = GatewayProtocol.data_received
+
+    def receive_all(connection: GatewayProtocol, data: bytes) -> None:
+        receive(connection, data)
+        assert isinstance(connection.transport, TurnTransport)
+        connection.eof_received()
+        connection.transport._beneath.close()
+
+    async with (
+        running(in_front_of(runner, GATEWAY_ASSET_CACHE_MB="8")) as gateway,
+        wire_to(gateway.port) as wire,
+    ):
+        wire.send(SCRIPT)
+        first = await wire.answer()
+        monkeypatch.setattr(GatewayProtocol, "data_received", receive_all)
+        wire.send(SCRIPT)  # from memory, so in the turn that reads it
+        assert await wire.answer() == first
+        assert await wire.reader.read() == b""
