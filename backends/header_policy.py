@@ -73,6 +73,7 @@ _PROBE_AGENT = re.compile(r"kube-probe/|knative-[a-z]+-probe|k-network-probe", r
 _FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_GUEST_VALUE = 8190
+_MEMORABLE = 64  # characters of a guest's field name
 
 
 def end_to_end(headers: Iterable[tuple[str, str]], *, among: frozenset[str] | None = None) -> Pairs:
@@ -252,14 +253,22 @@ def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
     >>> guest_to_client((("ETag", '"1"'), ("X-Ext-Note", "a"), ("x-ext-bad", "a\\r\\nb: c")))
     (('etag', '"1"'), ('x-ext-note', 'a'))
     """
-    return tuple(
-        (lowered, value)
-        for name, value in headers
-        if ((lowered := name.lower()) in GUEST_TO_CLIENT or lowered.startswith("x-ext-"))
-        and _FIELD_NAME.fullmatch(lowered)
-        and len(value) <= _MAX_GUEST_VALUE
-        and _FIELD_VALUE.fullmatch(value)
-    )
+    kept = []
+    for name, value in headers:
+        told = (_known_name if len(name) <= _MEMORABLE else _told_by_guest)(name)
+        if told and len(value) <= _MAX_GUEST_VALUE and _FIELD_VALUE.fullmatch(value):
+            kept.append((told, value))
+    return tuple(kept)
+
+
+def _told_by_guest(name: str) -> str:
+    """The field's name in lower case; empty when a guest has no say in it."""
+    told = name.lower()
+    may = told in GUEST_TO_CLIENT or (told.startswith("x-ext-") and _FIELD_NAME.fullmatch(told))
+    return told if may else ""
+
+
+_known_name = lru_cache(maxsize=512)(_told_by_guest)  # extensions use a few, again and again
 
 
 def _present(*fields: tuple[str, str | None]) -> Pairs:

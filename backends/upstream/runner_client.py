@@ -35,6 +35,8 @@ from backends.upstream.transport import (
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 HEALTH_BUDGET_S: Final = 2.0
 
+_Answered = Outcome[UpstreamResponse]  # spelled once: an inner function's are read at each call
+
 
 def no_credentials() -> Pairs:
     """For a runner whose door asks for nothing beyond the protocol's own fields."""
@@ -81,7 +83,7 @@ class RunnerClient:
         """See PromptBackend.begin_execute."""
         asked = self._execution(request)
 
-        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+        def heard(outcome: _Answered) -> None:
             if isinstance(outcome, UpstreamResponse):
                 if not isinstance(outcome.body, WholeBody):
                     told(self._result(outcome))
@@ -109,7 +111,7 @@ class RunnerClient:
         """See PromptBackend.begin_asset."""
         asked = self._question(request)
 
-        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+        def heard(outcome: _Answered) -> None:
             if isinstance(outcome, UpstreamResponse):
                 try:
                     ready = ready_response(outcome, request, self._site)

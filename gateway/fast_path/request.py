@@ -177,7 +177,9 @@ def of_fields(request: web.Request, make: Callable[[Iterable[tuple[str, str]]], 
     Args:
         make: pure: a function of the fields and nothing else.
     """
-    return _kept(carried(request, FIELDS_MADE), make, request.headers.items)
+    made = carried(request, FIELDS_MADE)
+    known: T | None = None if made is None else made.get(make)
+    return _keep(made, make, request.headers.items()) if known is None else known
 
 
 def of_target(request: web.Request, make: Callable[[str], T]) -> T:
@@ -187,13 +189,12 @@ def of_target(request: web.Request, make: Callable[[str], T]) -> T:
         make: pure: a function of the raw target and nothing else. What it raises is not kept.
     """
     made = request.target_made if isinstance(request, FastRequest) else None
-    return _kept(made, make, lambda: request.raw_path)
+    known: T | None = None if made is None else made.get(make)
+    return _keep(made, make, request.raw_path) if known is None else known
 
 
-def _kept(made: dict[Any, Any] | None, make: Callable[[R], T], given: Callable[[], R]) -> T:
-    if made is None:
-        return make(given())
-    known: T | None = made.get(make)
-    if known is None:
-        known = made[make] = make(given())
+def _keep(made: dict[Any, Any] | None, make: Callable[[R], T], given: R) -> T:
+    known = make(given)
+    if made is not None:
+        made[make] = known
     return known

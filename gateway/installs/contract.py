@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
-from backends.contract import SecretEnvelope
+from backends.contract import ExecuteContext, SecretEnvelope
 from backends.manifest import Endpoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Install:
     """One extension of one tenant, resolved to the bundle that runs.
 
@@ -29,6 +30,20 @@ class Install:
     secret_envelope: SecretEnvelope | None = field(default=None, repr=False)
     endpoints: tuple[Endpoint, ...] | None = None  # None: manifest unknown, so not enforced
     ui_label: str | None = None
+
+    @cached_property
+    def context(self) -> ExecuteContext:
+        """What a call of this install tells the runner of it."""
+        return ExecuteContext(
+            tenant_id=self.tenant_id,
+            extension_id=self.registry_id,
+            content_hash=self.content_hash,
+            install_id=self.install_id,
+            version_id=self.version_id,
+            config=self.config,
+            config_version=self.config_version,
+            secrets_version=self.secrets_version,
+        )
 
 
 class ExtensionNotInstalled(Exception):

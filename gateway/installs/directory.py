@@ -34,6 +34,7 @@ from gateway.installs.index import (
 EVERY_TENANT = "*"
 
 _READ_TIMEOUT_S = 5.0
+_MAX_TENANTS = 1024
 _NAMESPACE = uuid.UUID("5b0f6c52-6f0a-5d0e-9f3e-0c1d7d9a4e11")
 _NEVER_READ: IndexStamp = (-1, -1, -1)
 _UNREADABLE: IndexStamp = (-2, -2, -2)
@@ -54,7 +55,9 @@ class DirectoryInstalls:
         self._stamp: IndexStamp | None = _NEVER_READ
         self._installs: tuple[Install, ...] | None = None
         self._by_tenant: Mapping[str, Mapping[str, Install]] = {}
+        self._shared: dict[str, tuple[Install, ...]] = {}  # by tenant, as far as asked for
         self._reading = asyncio.Lock()
+        self._is_current = False  # seen in this turn
 
     async def resolve(self, tenant_id: str, extension: str, /) -> Install:
         """See Installs.resolve."""
@@ -63,10 +66,16 @@ class DirectoryInstalls:
 
     def known(self, tenant_id: str, extension: str, /) -> Install | None:
         """See Installs.known."""
-        # Asked every time: a stat of a local file is cheaper than being out of date.
-        if self._installs is None or self._current_stamp() != self._stamp:
-            return None
+        # Asked in every turn of the event loop: cheaper than being out of date.
+        if not self._is_current:
+            if self._installs is None or self._current_stamp() != self._stamp:
+                return None
+            self._is_current = True
+            asyncio.get_running_loop().call_soon(self._look_again)
         return self._find(tenant_id, extension)
+
+    def _look_again(self) -> None:
+        self._is_current = False
 
     def _find(self, tenant_id: str, extension: str) -> Install:
         wanted = extension.lower()
@@ -86,16 +95,24 @@ class DirectoryInstalls:
             for one in self._installs or ()
             if one.tenant_id != EVERY_TENANT and tenant_id in (None, one.tenant_id)
         )
-        return own + tuple(self._shared_with(tenant_id or self._dev_tenant))
+        return own + self._shared_with(tenant_id or self._dev_tenant)
 
     async def aclose(self) -> None:
         """Nothing is held open."""
 
-    def _shared_with(self, tenant_id: str) -> Iterable[Install]:
+    def _shared_with(self, tenant_id: str) -> tuple[Install, ...]:
         """The installs for every tenant, as this one's, without those that it overrides.
 
         The tenant "*" overrides them all, so nobody gets one by that name.
         """
+        known = self._shared.get(tenant_id)
+        if known is None:
+            if len(self._shared) >= _MAX_TENANTS:
+                self._shared.clear()
+            known = self._shared[tenant_id] = tuple(self._as_those_of(tenant_id))
+        return known
+
+    def _as_those_of(self, tenant_id: str) -> Iterable[Install]:
         own = self._by_tenant.get(tenant_id, {})
         for shared in self._installs or ():
             if shared.tenant_id == EVERY_TENANT and (shared.extension_slug or "") not in own:
@@ -135,6 +152,7 @@ class DirectoryInstalls:
             self._stamp = stamp
             self._installs = installs
             self._by_tenant = _by_tenant(installs)
+            self._shared.clear()
 
 
 def install_bundle(

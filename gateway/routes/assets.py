@@ -175,8 +175,13 @@ class Address(NamedTuple):
         """What the runner is asked with."""
         if tenant is None:
             return self.query
-        named = f"{_TENANT}={tenant}"  # an identifier: nothing in it needs an escape
-        return f"{self.query}&{named}" if self.query else named
+        return _named_in(self.query, tenant)
+
+
+@lru_cache(maxsize=1024)
+def _named_in(query: str, tenant: str) -> str:
+    named = f"{_TENANT}={tenant}"  # an identifier: nothing in it needs an escape
+    return f"{query}&{named}" if query else named
 
 
 @lru_cache(maxsize=1024)  # a page asks for the same few files again and again

@@ -20,10 +20,10 @@ class delegated:  # noqa: N801 - read as a verb: with delegated(request) as gene
     is what a draining generation waits for.
     """
 
-    __slots__ = ("_began", "_generation", "_request")
+    __slots__ = ("_began", "_generation", "request")
 
     def __init__(self, request: web.Request, live: Live) -> None:
-        self._request = request
+        self.request = request
         self._generation = live.slot.lease()
         request[SERVED_BY] = live.served_by
 
@@ -34,7 +34,7 @@ class delegated:  # noqa: N801 - read as a verb: with delegated(request) as gene
     def __exit__(self, *exc: object) -> None:
         self._generation.__exit__(*exc)
         took_ms = (time.perf_counter() - self._began) * 1000
-        note(self._request, upstream_ms=round(took_ms, 3))
+        note(self.request, upstream_ms=round(took_ms, 3))
 
 
 def live_of(request: web.Request) -> Live:

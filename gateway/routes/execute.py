@@ -3,11 +3,12 @@
 Everything that can refuse a call without its body does so before the body is read.
 """
 
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from aiohttp import hdrs, web
 
-from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, Pairs
+from backends.contract import ExecuteRequest, ExecuteResult, Limits, Pairs
 from backends.envelope import guest_timeout_ms
 from backends.header_policy import client_to_guest, guest_to_client
 from backends.prompt import Withdraw
@@ -181,22 +182,13 @@ def _execute_request(
         own += (("x-idempotency-key", key),)
     return ExecuteRequest(
         request_id=request_id,
-        context=ExecuteContext(
-            tenant_id=install.tenant_id,
-            extension_id=install.registry_id,
-            content_hash=install.content_hash,
-            install_id=install.install_id,
-            version_id=install.version_id,
-            config=install.config,
-            config_version=install.config_version,
-            secrets_version=install.secrets_version,
-        ),
+        context=install.context,
         method=call.method,
         path=path,
         query=call.query,
         headers=of_fields(request, client_to_guest) + own,
         body=call.body,
-        limits=Limits(timeout_ms=guest_timeout_ms(timeout_s)),
+        limits=_limits(timeout_s),
         timeout_s=timeout_s,
         providers=install.providers,
         user=caller.user,
@@ -204,6 +196,11 @@ def _execute_request(
         idempotency_key=key,
         service_token=request[SERVICE_TOKEN],
     )
+
+
+@lru_cache(maxsize=16)
+def _limits(timeout_s: float) -> Limits:
+    return Limits(timeout_ms=guest_timeout_ms(timeout_s))
 
 
 def _idempotency_key(request: web.Request, method: str) -> str | None:

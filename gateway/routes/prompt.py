@@ -21,21 +21,20 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Prompted(ABC, Generic[T]):
-    """A call on its way, and the lease that it holds until its answer is made.
+class Prompted(delegated, ABC, Generic[T]):
+    """A call on its way: a lease until its answer is made.
 
     Args:
         done: hears the answer, or why there is none.
     """
 
-    __slots__ = ("_done", "_lease", "_withdraw", "request")
+    __slots__ = ("_done", "_withdraw")
 
     def __init__(self, request: FastRequest, live: Live, done: Done) -> None:
-        self.request = request
+        super().__init__(request, live)
         self._done = done
-        self._lease = delegated(request, live)
-        self._lease.__enter__()
         self._withdraw: Withdraw | None = None
+        self.__enter__()
 
     @abstractmethod
     def whole(self, outcome: T) -> web.StreamResponse | None:
@@ -56,7 +55,7 @@ class Prompted(ABC, Generic[T]):
             withdraw = begin(asked, self.told)
         finally:
             if withdraw is None:
-                self._lease.__exit__()
+                self.__exit__()
         if withdraw is None:
             return None
         self._withdraw = withdraw
@@ -79,14 +78,14 @@ class Prompted(ABC, Generic[T]):
             if answer is None:
                 self._done(self._streamed(outcome))
                 return
-        self._lease.__exit__()
+        self.__exit__()
         self._done(answer)
 
     def _leave(self) -> None:
         withdraw, self._withdraw = self._withdraw, None
         if withdraw is not None:
             withdraw()
-        self._lease.__exit__()
+        self.__exit__()
 
     async def _late(self, outcome: Coroutine[Any, Any, T]) -> web.StreamResponse:
         try:
@@ -94,10 +93,10 @@ class Prompted(ABC, Generic[T]):
             answer = self.whole(came)
             return await self.in_parts(came) if answer is None else answer
         finally:
-            self._lease.__exit__()
+            self.__exit__()
 
     async def _streamed(self, outcome: T) -> web.StreamResponse:
         try:
             return await self.in_parts(outcome)
         finally:
-            self._lease.__exit__()
+            self.__exit__()
