@@ -38,7 +38,7 @@ class Answer(web.StreamResponse):
         self,
         status: int,
         headers: Pairs = (),
-        body: bytes | None = None,
+        body: bytes | memoryview | None = None,
         *,
         length: int | None = None,
         stands: Callable[[], bool] | None = None,
@@ -97,7 +97,7 @@ class Answer(web.StreamResponse):
         without_body = self._status in BODILESS or (
             request is not None and request.method == hdrs.METH_HEAD
         )
-        await super().write_eof(b"" if without_body else self.body)
+        await super().write_eof(b"" if without_body else bytes(self.body))
 
     def _complete(self, request: web.BaseRequest) -> None:
         headers = self._headers

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from backends.asset_path import parse_asset_path
-from backends.contract import AssetRequest, AssetResponse, Pairs
+from backends.contract import AssetRequest, AssetResponse, ByteStream, Pairs
 from backends.errors import AssetNotFound, AssetPathRefused, Phase
 from backends.header_policy import asset_from_runner
 from backends.redirects import rewrite_location
@@ -93,14 +93,14 @@ def ready_response(
         is_here = isinstance(body, WholeBody)
         return _without_content(response, request, site) if is_here else None
     if isinstance(body, WholeBody):
-        whole = body.take()
-        headers = asset_from_runner(response.headers)
-        return AssetResponse(status=response.status, headers=headers, body=whole)
-    length = content_length(response.headers)
-    if length is None or length > SMALL_BYTES:
-        headers = asset_from_runner(response.headers)
-        return AssetResponse(status=response.status, headers=headers, body=body)
-    return None
+        ready: bytes | ByteStream = body.take() if body.size <= SMALL_BYTES else body
+    else:
+        length = content_length(response.headers)
+        if length is not None and length <= SMALL_BYTES:
+            return None
+        ready = body
+    headers = asset_from_runner(response.headers)
+    return AssetResponse(status=response.status, headers=headers, body=ready)
 
 
 def _is_content(response: UpstreamResponse, request: AssetRequest) -> bool:

@@ -14,13 +14,24 @@ _DISCARD_S: Final = 0.05
 
 
 class WholeBody:
-    """A ByteStream that is here already: no connection is behind it any more."""
+    """A ByteStream that is here already: no connection is behind it any more.
 
-    __slots__ = ("_content", "_taken")
+    Args:
+        came: ends with the content.
+        begin: where the content begins.
+    """
 
-    def __init__(self, content: bytes) -> None:
-        self._content: bytes | None = content
+    __slots__ = ("_begin", "_came", "_taken")
+
+    def __init__(self, came: bytes, begin: int = 0) -> None:
+        self._came: bytes | None = came
+        self._begin = begin
         self._taken = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes are left."""
+        return 0 if self._came is None else len(self._came) - self._begin
 
     def __aiter__(self) -> Self:
         return self
@@ -31,7 +42,7 @@ class WholeBody:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        self._content = None
+        self._came = None
 
     def take(self) -> bytes:
         """All that is left, without waiting for anything.
@@ -39,14 +50,21 @@ class WholeBody:
         Raises:
             RunnerProtocolError: "stream_closed": it was closed with content left in it.
         """
-        content = self._content
-        if content is None:
+        return self._all()[self._begin :]
+
+    def view(self) -> memoryview:
+        """As `take`, without a copy."""
+        return memoryview(self._all())[self._begin :]
+
+    def _all(self) -> bytes:
+        came = self._came
+        if came is None:
             if self._taken:
                 return b""
             raise RunnerProtocolError("stream_closed", phase=Phase.BODY)
-        self._content = None
+        self._came = None
         self._taken = True
-        return content
+        return came
 
 
 async def read_whole(body: ByteStream, *, max_bytes: int) -> bytes:

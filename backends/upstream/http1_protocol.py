@@ -191,9 +191,9 @@ class Http1Connection(asyncio.Protocol):
 
     def _answer_whole(self, heard: Heard, whole: WholeAnswer) -> None:
         """The connection is free before anybody hears of it: the next call may take it."""
-        status, headers, content = whole
+        status, headers, body = whole
         self._over(reusable=self._is_undisturbed())
-        heard(UpstreamResponse(status=status, headers=headers, body=WholeBody(content)))
+        heard(UpstreamResponse(status=status, headers=headers, body=body))
 
     def _answer(self, heard: Heard) -> None:
         self._awaits_head = False

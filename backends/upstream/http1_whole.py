@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from backends.contract import Pairs
+from backends.upstream.bodies import WholeBody
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_FIELDS: Final = 128
@@ -37,7 +38,7 @@ _lines: dict[bytes, tuple[str, str]] = {}
 class WholeAnswer(NamedTuple):
     status: int
     headers: Pairs  # names in lower case
-    content: bytes
+    body: WholeBody
 
 
 class _Head(NamedTuple):
@@ -65,7 +66,7 @@ class WholeAnswerReader:
         head = data[:end]
         known = _heads.get(head)
         if known is not None and known.length == len(data) - end - 4:
-            return WholeAnswer(known.status, known.headers, data[end + 4 :])
+            return WholeAnswer(known.status, known.headers, WholeBody(data, end + 4))
         line, *lines = head.split(b"\r\n")
         status_line = _STATUS_LINE.fullmatch(line)
         if status_line is None or len(lines) > MAX_FIELDS:
@@ -74,11 +75,11 @@ class WholeAnswerReader:
             headers = tuple([_lines.get(each) or _field(each) for each in lines])
         except ValueError:
             return None
-        status, content = int(status_line[1]), data[end + 4 :]
-        if not _is_length_told(status, headers, len(content)) or not self._is_whole(data):
+        status, length = int(status_line[1]), len(data) - end - 4
+        if not _is_length_told(status, headers, length) or not self._is_whole(data):
             return None
-        _remember(head, _Head(status, headers, len(content)))
-        return WholeAnswer(status, headers, content)
+        _remember(head, _Head(status, headers, length))
+        return WholeAnswer(status, headers, WholeBody(data, end + 4))
 
     def _is_whole(self, data: bytes) -> bool:
         """Whether llhttp, in its strict mode, finds one answer in this, and its end at the end."""

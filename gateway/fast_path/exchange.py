@@ -130,7 +130,7 @@ class Exchange:
             method=self._target.method,
             status=answer.status,
             head=self._parts.heads.unfinished(request, answer),
-            body=answer.body if self._body_bytes else b"",
+            body=bytes(answer.body) if self._body_bytes else b"",
             request_id=chosen if chosen == request_id_of(request) else None,
             served_by=request[SERVED_BY],
             facts=dict(self._facts),

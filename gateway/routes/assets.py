@@ -10,7 +10,7 @@ from backends.contract import AssetRequest, AssetResponse, Pairs, is_identifier
 from backends.header_policy import client_to_asset
 from backends.prompt import Withdraw
 from backends.ui_url import is_content_hash
-from backends.upstream.bodies import content_length
+from backends.upstream.bodies import WholeBody, content_length
 from gateway.answer import Answer
 from gateway.asset_cache.bodies import SLICE_BYTES
 from gateway.fast_path.parts import Done
@@ -115,6 +115,8 @@ class _Prompted(Prompted[AssetResponse]):
     def whole(self, outcome: AssetResponse) -> Answer | None:
         request, body = self.request, outcome.body
         request._state[CACHE_RULE] = _cache_rule(outcome)
+        if isinstance(body, WholeBody):
+            return Answer(outcome.status, _fields(request, outcome), body.view())
         if not isinstance(body, bytes):
             return None
         return Answer(outcome.status, _fields(request, outcome), body)
