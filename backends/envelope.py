@@ -6,6 +6,7 @@ Pure. Whoever builds an envelope (a gateway in front of a runner) uses `encode_r
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -114,7 +115,13 @@ def decode_result(raw: bytes) -> ExecuteResult:
     error = answer.get("error")
     if error is not None:
         return ExecuteResult(status=status, error=error_class(error))
-    body = _answer_body(answer.get("body_b64"))
+    body_b64 = answer.get("body_b64")
+    if body_b64 is None:
+        body = None
+    elif isinstance(body_b64, str):
+        body = _from_base64(body_b64, reason="answer_body_not_base64", field="body_b64")
+    else:
+        raise EnvelopeError("answer_body_not_base64", "body_b64")
     return ExecuteResult(
         status=status,
         headers=_answer_headers(answer.get("headers")),
@@ -149,14 +156,6 @@ def _answer_headers(headers: object) -> Pairs:
         if isinstance(value, str):
             pairs.append((name.lower(), value))
     return tuple(pairs)
-
-
-def _answer_body(body_b64: object) -> bytes | None:
-    if body_b64 is None:
-        return None
-    if not isinstance(body_b64, str):
-        raise EnvelopeError("answer_body_not_base64", "body_b64")
-    return _from_base64(body_b64, reason="answer_body_not_base64", field="body_b64")
 
 
 def decode_request(
@@ -276,6 +275,7 @@ def _limits(limits: Mapping[str, Any], timeout_s: float) -> Limits:
     )
 
 
+@lru_cache(maxsize=16)
 def guest_timeout_ms(timeout_s: float) -> int:
     """The guest's share of a call's budget, so that its own timeout is heard before ours.
 
@@ -334,8 +334,8 @@ def _unknown(
         ("context", context, _CONTEXT_MEMBERS),
         ("http", http, _HTTP_MEMBERS),
     ):
-        if extra := {name: value for name, value in holder.items() if name not in known}:
-            found[place] = extra
+        if not holder.keys() <= known:
+            found[place] = {name: value for name, value in holder.items() if name not in known}
     return found
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from backends.contract import is_identifier
 
+_TEXTS = frozenset({str})  # a parser makes no subclasses of it
+
 
 class EnvelopeError(ValueError):
     """The envelope breaks the protocol.
@@ -33,10 +35,10 @@ def json_object(
 
 
 def required(holder: Mapping[str, Any], name: str, field: str) -> str:
-    value = text(holder, name, field, default=None)
-    if value is None:
-        raise EnvelopeError("missing_member", field)
-    return value
+    value = holder.get(name)
+    if isinstance(value, str):
+        return value
+    raise EnvelopeError("missing_member" if value is None else "wrong_type", field)
 
 
 def identifier(context: Mapping[str, Any], name: str) -> str:
@@ -66,13 +68,13 @@ def natural(limits: Mapping[str, Any], name: str) -> int | None:
 
 def string_map(holder: Mapping[str, Any], name: str, field: str) -> dict[str, str]:
     value = holder.get(name, {})
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+    if not isinstance(value, dict) or not _TEXTS.issuperset(map(type, value.values())):
         raise EnvelopeError("wrong_type", field)
     return value
 
 
 def strings(holder: Mapping[str, Any], name: str, field: str) -> tuple[str, ...]:
     value = holder.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, list) or not _TEXTS.issuperset(map(type, value)):
         raise EnvelopeError("wrong_type", field)
     return tuple(value)

@@ -26,6 +26,11 @@ def request_id_of(request: web.BaseRequest) -> str:
     return known
 
 
+def id_after(chosen: str | None) -> str:
+    """The id of a request whose client said this and nothing else about it."""
+    return chosen if chosen and _ACCEPTABLE.fullmatch(chosen) else fresh_id()
+
+
 def fresh_id() -> str:
     """A name that no other request has."""
     return f"{_of_this_process()}{next(_numbers):012x}"

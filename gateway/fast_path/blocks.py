@@ -2,7 +2,8 @@
 
 One page's requests send alike fields, and so do the calls of one client. What they mean is
 worked out once. A block that holds a credential is known by a keyed hash of its bytes alone, and
-its credential is read anew from each request: nothing secret outlives the request that brought it.
+its credential is read anew from each request or, while it is the same, once for its connection:
+nothing secret outlives the connection that brought it.
 """
 
 import secrets

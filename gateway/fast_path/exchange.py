@@ -26,7 +26,6 @@ from middleware.backend_tag import SERVED_BY
 from middleware.body_limit import check_length
 from middleware.metrics import outcome_of
 from middleware.problem_details import answer_to
-from middleware.request_id import request_id_of
 from middleware.request_target import check_host, check_target
 
 JOINED_BYTES: Final = 32 * 1024
@@ -131,7 +130,7 @@ class Exchange:
             status=answer.status,
             head=self._parts.heads.unfinished(request, answer),
             body=bytes(answer.body) if self._body_bytes else b"",
-            request_id=chosen if chosen == request_id_of(request) else None,
+            request_id=chosen if chosen == request.request_id else None,
             served_by=request[SERVED_BY],
             facts=dict(self._facts),
             policies=live.policies,
@@ -303,7 +302,7 @@ class Exchange:
         whole = request.whole_body
         parts.lines.write(
             event,
-            request_id_of(request),
+            request.request_id,
             method,
             label,
             served_by,

@@ -21,7 +21,6 @@ from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE
 from middleware.guard import Stamp
 from middleware.isolation import EXTENSION_FILE
-from middleware.request_id import request_id_of
 
 MAX_HEADS: Final = 2048
 _MAX_HEAD_BYTES: Final = 4096  # a longer one is not worth remembering
@@ -50,7 +49,7 @@ class Heads:
 
     def head(self, request: FastRequest, answer: Answer) -> bytes:
         """Status line and fields, the empty line included."""
-        return self.finished(self.unfinished(request, answer), request_id_of(request))
+        return self.finished(self.unfinished(request, answer), request.request_id)
 
     def unfinished(self, request: FastRequest, answer: Answer) -> bytes:
         """What is the same for every such answer."""

@@ -65,7 +65,7 @@ class FastPath:
 
     def repeat(self, protocol: FastProtocol, raw: bytes) -> bool:
         """Answer the same bytes the same way; False: they have to be read."""
-        if not self.repeats:
+        if not self.repeats.known:
             return False
         parts, live, transport = self._parts, self._live.now, protocol.transport
         known = self.repeats.get(raw, live.policies, live.slot.current)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from gateway.fast_path.blocks import BLOCKS
+from gateway.fast_path.blocks import BLOCKS, Block
 
 MAX_HEAD_BYTES: Final = 8190
 """A longer head may break one of aiohttp's limits, so it is aiohttp's to judge."""
@@ -72,10 +72,14 @@ class Unfit:
 class RequestReader:
     """Reads the requests of one connection, each from its first to its last byte."""
 
-    __slots__ = ("_complete", "_parser")
+    __slots__ = ("_block", "_complete", "_fields", "_known", "_parser")
 
     def __init__(self) -> None:
         self._complete = False
+        # The last block with a credential: what this connection's next request is likely to say.
+        self._block = b""
+        self._known: Block | None = None
+        self._fields: Mapping[str, str] = {}
         self._parser = HttpRequestParser(self)
 
     def read(self, data: bytes) -> Parsed | Unfit:
@@ -85,10 +89,18 @@ class RequestReader:
             return Unfit(None)
         line_end = data.find(b"\r\n")
         line, block = data[:line_end], data[line_end:end]
-        known = BLOCKS.get(block)
+        known, fields = self._known, self._fields
+        if block != self._block and (known := BLOCKS.get(block)) is not None:
+            fields = known.fields_in(block)
+            if known.credentials:
+                self._block, self._known, self._fields = block, known, fields
         if known is not None and line in _sound and known.body_bytes == len(data) - end - 4:
             body = None if known.length is None else data[end + 4 :]
-            return Parsed(line, known.fields_in(block), known.made, body)
+            return Parsed(line, fields, known.made, body)
+        return self._read_anew(data, line, block, end)
+
+    def _read_anew(self, data: bytes, line: bytes, block: bytes, end: int) -> Parsed | Unfit:
+        """Read what has not been read before; the head ends at `end`."""
         lines = block.split(b"\r\n")[1:]
         try:
             fields = dict([_lines.get(each) or _field(each) for each in lines])

@@ -44,28 +44,29 @@ class Repeat:
 
 
 class Repeats:
-    """A bounded memory of them."""
+    """A bounded memory of them.
+
+    Attributes:
+        known: by the question; `get` says whether one still stands.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Repeat] = {}
-
-    def __len__(self) -> int:
-        return len(self._known)
+        self.known: dict[bytes, Repeat] = {}
 
     def get(self, question: bytes, policies: Policies, generation: Generation) -> Repeat | None:
         """The answer to these bytes, if it still stands."""
-        known = self._known.get(question)
+        known = self.known.get(question)
         if known is None:
             return None
         if known.policies is policies and known.generation is generation and known.stands():
             return known
-        del self._known[question]
+        del self.known[question]
         return None
 
     def remember(self, question: bytes, request: FastRequest, repeat: Repeat) -> None:
         """Keep it, unless it is long or holds a credential."""
         if len(question) > MAX_BYTES or not CREDENTIALS.isdisjoint(request.fields):
             return
-        if len(self._known) >= MAX_REPEATS:
-            self._known.clear()
-        self._known[question] = repeat
+        if len(self.known) >= MAX_REPEATS:
+            self.known.clear()
+        self.known[question] = repeat

@@ -24,8 +24,8 @@ from backends.contract import ByteStream, Pairs
 from gateway.live import Live
 from middleware.access_log import FACTS
 from middleware.body_limit import WHOLE_BODY
-from middleware.carried import FIELDS_MADE, carried
-from middleware.request_id import REQUEST_ID, fresh_id
+from middleware.carried import FIELDS_MADE
+from middleware.request_id import REQUEST_ID, id_after
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -95,6 +95,7 @@ class FastRequest(web.Request):
         target_made: what `of_target` has made, and what else follows from method and target.
         streams: sends an answer that is not whole.
         live: what was committed when it came.
+        request_id: as `request_id_of` says it.
         whole_body: None when the request has no body at all.
         streamed_bytes: of the answer's body, as far as aiohttp's writer has written it.
     """
@@ -126,9 +127,8 @@ class FastRequest(web.Request):
         self.streamed_bytes = 0
         self._protocol = protocol
         self._match_info = match_info
-        self._state: dict[Any, Any] = {FACTS: facts}
-        if "x-request-id" not in fields:  # else request_id_of judges it
-            self._state[REQUEST_ID] = fresh_id()
+        self.request_id = id_after(fields.get("x-request-id"))
+        self._state: dict[Any, Any] = {FACTS: facts, REQUEST_ID: self.request_id}
         if made is not None:
             self._state[FIELDS_MADE] = made
         if body is not None:
@@ -177,7 +177,7 @@ def of_fields(request: web.Request, make: Callable[[Iterable[tuple[str, str]]], 
     Args:
         make: pure: a function of the fields and nothing else.
     """
-    made = carried(request, FIELDS_MADE)
+    made = request._state.get(FIELDS_MADE)  # as `carried`, without the call
     known: T | None = None if made is None else made.get(make)
     return _keep(made, make, request.headers.items()) if known is None else known
 

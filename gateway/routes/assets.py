@@ -256,7 +256,10 @@ def _cache_rule(response: AssetResponse) -> CacheRule:
 
 
 def _fields(request: web.Request, found: AssetResponse) -> Pairs:
-    return found.headers + server_timing(found.queued_ms) + (carried(request, UI_COOKIE) or ())
+    headers, cookie = found.headers, request._state.get(UI_COOKIE)
+    if found.queued_ms is not None:
+        headers += server_timing(found.queued_ms)
+    return headers + cookie if cookie else headers
 
 
 async def _send(request: web.Request, found: AssetResponse) -> web.StreamResponse:

@@ -120,9 +120,11 @@ class _Asked:
     def call(self, install: Install, body: bytes | None) -> ExecuteRequest:
         """The call, once `permit` has let it through."""
         request, place = self._request, self._place
-        call = overridden(Call(method=request.method, query=place.query, body=body))
-        if call.method != self._early:  # the body had a word in it
-            self._require(call.method)
+        call = Call(method=request.method, query=place.query, body=body)
+        if call.method == "POST":
+            call = overridden(call)
+            if call.method != self._early:  # the body had a word in it
+                self._require(call.method)
         return _execute_request(request, install, call, place.path, self.live.settings.timeout_s)
 
     def _declared(self, install: Install) -> frozenset[str] | None:

@@ -6,7 +6,8 @@ would have to wait it declines, and the coroutine is run instead.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from types import CoroutineType
+from typing import Any, Generic, TypeVar, cast
 
 from aiohttp import web
 
@@ -64,19 +65,20 @@ class Prompted(delegated, ABC, Generic[T]):
     def told(self, outcome: Outcome[T]) -> None:
         """What a backend tells."""
         self._withdraw = None  # it leads back here: a circle that only the collector would find
-        if isinstance(outcome, Coroutine):
+        if isinstance(outcome, CoroutineType):  # the ABC would be asked at length
             self._done(self._late(outcome))
             return
+        came = cast("T | BackendError", outcome)
         answer: web.StreamResponse | Exception | None
-        if isinstance(outcome, BackendError):
-            answer = outcome
+        if isinstance(came, BackendError):
+            answer = came
         else:
             try:
-                answer = self.whole(outcome)
+                answer = self.whole(came)
             except Exception as failure:  # noqa: BLE001 - whoever hears of it answers for it
                 answer = failure
             if answer is None:
-                self._done(self._streamed(outcome))
+                self._done(self._streamed(came))
                 return
         self.__exit__()
         self._done(answer)

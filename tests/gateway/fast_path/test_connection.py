@@ -111,7 +111,7 @@ async def test_a_repeated_question_is_asked_anew_after_a_reload(runner: FakeRunn
             wire.send(SCRIPT)
             assert dict((await wire.answer()).fields)["x-runner-generation"] == "1"
         repeats = gateway.app[FAST_PATH].repeats
-        assert SCRIPT in repeats._known
+        assert SCRIPT in repeats.known
         assert len(runner.assets) == 1
         gateway.environ["EXT_UI_FRAME_ANCESTORS"] = "'none'"
         async with gateway.client.post(gateway.url + "/gateway/v1/reload") as reloaded:
@@ -135,7 +135,7 @@ async def test_a_question_with_a_key_is_not_remembered(runner: FakeRunner) -> No
         for _ in range(3):
             wire.send(raw)
             assert (await wire.answer()).status == 200
-        assert not gateway.app[FAST_PATH].repeats._known
+        assert not gateway.app[FAST_PATH].repeats.known
     assert len(runner.assets) == 1
 
 

@@ -158,3 +158,15 @@ def test_the_older_version_is_for_aiohttp_also_with_known_fields() -> None:
         found = reader.read(line + PAGE)
         assert isinstance(found, Parsed) is line.endswith(b"1.1")
         assert isinstance(found, Parsed) or found == Unfit(0)
+
+
+def test_a_connection_may_speak_with_another_credential_at_any_time() -> None:
+    reader = RequestReader()
+    for secret in ("first", "first", "second", "first", "second", "second"):
+        for body in (b"", b"ok"):
+            head = f"POST /a HTTP/1.1\r\nHost: a\r\nX-Gateway-Key: {secret}\r\n"
+            found = reader.read(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert isinstance(found, Parsed)
+            assert found.fields["x-gateway-key"] == secret
+            assert found.fields["content-length"] == str(len(body))
+            assert found.body == body
