@@ -19,27 +19,25 @@ Bytes = bytes | bytearray | memoryview
 
 
 class TurnWrites:
-    """The connections of one event loop that have something to write at the end of this turn."""
+    """The connections of one event loop that have something to write at the end of this turn.
 
-    __slots__ = ("__weakref__", "_held")
+    Attributes:
+        waiting: those, in the order of their first write; whoever adds the first sees to a flush.
+    """
+
+    __slots__ = ("__weakref__", "waiting")
 
     def __init__(self) -> None:
-        self._held: list[TurnTransport] = []
-
-    def hold(self, transport: "TurnTransport") -> None:
-        """Flush it when the turn ends, or sooner."""
-        held = self._held
-        if not held:
-            asyncio.get_running_loop().call_soon(self.flush)
-        held.append(transport)
-        if len(held) >= MAX_HELD:
-            self.flush()
+        self.waiting: list[TurnTransport] = []
 
     def flush(self) -> None:
         """Write what is held. For whoever is about to keep the loop from turning, too."""
-        held, self._held = self._held, []
-        for transport in held:
-            transport.flush()
+        waiting, self.waiting = self.waiting, []
+        for transport in waiting:
+            held, transport.held = transport.held, b""
+            beneath = transport.beneath
+            if held and not beneath.is_closing():
+                beneath.write(held)
 
 
 class TurnTransport(asyncio.Transport):
@@ -48,81 +46,91 @@ class TurnTransport(asyncio.Transport):
     Whatever else is done to it comes after what was written, as if that had gone out at once;
     `abort` alone drops it. Who hears from the event loop of the end of a connection's input has
     to `flush`, for the loop closes what is beneath.
+
+    Attributes:
+        beneath: the loop's own. To be asked, not to be written to.
+        held: what is to be written to it.
     """
 
-    __slots__ = ("_beneath", "_held", "_writes")
+    __slots__ = ("_writes", "beneath", "held")
 
     def __init__(self, beneath: asyncio.Transport) -> None:
-        self._beneath = beneath
-        self._held = b""
+        self.beneath = beneath
+        self.held = b""
         self._writes = writes_of(asyncio.get_running_loop())
 
     def write(self, data: Bytes) -> None:
-        held = self._held
+        held = self.held
         if len(held) + len(data) > MAX_HELD_BYTES or not isinstance(data, bytes):
             self.writelines((data,))  # what is no bytes may change before the turn ends
         elif held:
-            self._held = held + data
+            self.held = held + data
         elif data:
-            self._held = data
-            self._writes.hold(self)
+            self.held = data
+            writes = self._writes
+            waiting = writes.waiting
+            if not waiting:
+                asyncio.get_running_loop().call_soon(writes.flush)
+            waiting.append(self)
+            if len(waiting) >= MAX_HELD:
+                writes.flush()
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
         """At once, and what is held before it."""
-        held, self._held = self._held, b""
-        if not self._beneath.is_closing():
-            self._beneath.writelines([held, *list_of_data] if held else list_of_data)
+        held, self.held = self.held, b""
+        if not self.beneath.is_closing():
+            self.beneath.writelines([held, *list_of_data] if held else list_of_data)
 
     def flush(self) -> None:
         """Write what is held."""
-        held, self._held = self._held, b""
-        if held and not self._beneath.is_closing():
-            self._beneath.write(held)
+        held, self.held = self.held, b""
+        if held and not self.beneath.is_closing():
+            self.beneath.write(held)
 
     def write_eof(self) -> None:
         self.flush()
-        self._beneath.write_eof()
+        self.beneath.write_eof()
 
     def close(self) -> None:
         self.flush()
-        self._beneath.close()
+        self.beneath.close()
 
     def abort(self) -> None:
-        self._held = b""
-        self._beneath.abort()
+        self.held = b""
+        self.beneath.abort()
 
     def get_write_buffer_size(self) -> int:
-        return len(self._held) + self._beneath.get_write_buffer_size()
+        return len(self.held) + self.beneath.get_write_buffer_size()
 
     def is_closing(self) -> bool:
-        return self._beneath.is_closing()
+        return self.beneath.is_closing()
 
     def can_write_eof(self) -> bool:
-        return self._beneath.can_write_eof()
+        return self.beneath.can_write_eof()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._beneath.get_write_buffer_limits()
+        return self.beneath.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._beneath.set_write_buffer_limits(high, low)
+        self.beneath.set_write_buffer_limits(high, low)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._beneath.get_extra_info(name, default)
+        return self.beneath.get_extra_info(name, default)
 
     def is_reading(self) -> bool:
-        return self._beneath.is_reading()
+        return self.beneath.is_reading()
 
     def pause_reading(self) -> None:
-        self._beneath.pause_reading()
+        self.beneath.pause_reading()
 
     def resume_reading(self) -> None:
-        self._beneath.resume_reading()
+        self.beneath.resume_reading()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._beneath.set_protocol(protocol)
+        self.beneath.set_protocol(protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._beneath.get_protocol()
+        return self.beneath.get_protocol()
 
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, TurnWrites] = WeakKeyDictionary()

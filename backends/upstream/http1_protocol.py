@@ -67,7 +67,7 @@ class Http1Connection(asyncio.Protocol):
 
     def is_quiet(self) -> bool:
         """Nothing came since the last answer ended, not even bytes that nobody has read yet."""
-        return not self._transport.is_closing() and not self._incoming.poll(0)
+        return not self._transport.beneath.is_closing() and not self._incoming.poll(0)
 
     def begin(self, request: UpstreamRequest, head: bytes, heard: Heard) -> None:
         """Send a request; `heard` gets its outcome."""
@@ -77,7 +77,7 @@ class Http1Connection(asyncio.Protocol):
         self._awaits_head = True
         self._is_parsing = False
         self._head_only = request.method == "HEAD"
-        if self._transport.is_closing():
+        if self._transport.beneath.is_closing():
             self._fail(ConnectionLost(reused=self.exchanges > 1, sent=False))
             return
         self._deadline.for_head(request.budget)
@@ -219,11 +219,12 @@ class Http1Connection(asyncio.Protocol):
 
     def _is_undisturbed(self) -> bool:
         """An answer that came before its request was out leaves the runner reading."""
-        transport = self._transport
+        transport, beneath = self._transport, self._transport.beneath
         return (
             self._unsent is None
-            and not transport.is_closing()
-            and not transport.get_write_buffer_size()
+            and not beneath.is_closing()
+            and not transport.held
+            and not beneath.get_write_buffer_size()
         )
 
     def _over(self, *, reusable: bool) -> None:

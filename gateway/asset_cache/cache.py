@@ -52,6 +52,9 @@ class AssetCache:
         max_bytes: the most that is held in memory; 0 turns the cache off.
         folder: where files are kept besides, up to eight times as much; None for memory only.
         clock: monotonic seconds, for what expires.
+
+    Attributes:
+        is_on: whether anything is kept at all.
     """
 
     def __init__(
@@ -65,15 +68,12 @@ class AssetCache:
         self._fills = Fills()
         self._flights: dict[_Topic, Flight] = {}
         self._misses = 0
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is kept at all."""
-        return self._kept.memory.max_bytes > 0
+        self.is_on = max_bytes > 0
 
     def reconfigure(self, *, max_bytes: int, folder: Path | None) -> None:
         """Take other bounds, and let the runner of today decide about everyone anew."""
         self._kept.reconfigure(max_bytes=max_bytes, folder=folder)
+        self.is_on = max_bytes > 0
 
     def stats(self) -> CacheStats:
         """For metrics; waits for nothing."""
@@ -145,7 +145,7 @@ class AssetCache:
         Raises:
             BackendError: what `backend_fetch` raises.
         """
-        question = Question.of(request) if self._kept.memory.max_bytes else None
+        question = Question.of(request) if self.is_on else None
         if question is None:
             return await backend_fetch(request)
         call = Call.begin(request, question, tenant_key, self._kept.epoch, backend_fetch)

@@ -166,7 +166,7 @@ async def test_an_answer_of_the_turn_in_which_its_client_says_no_more_is_sent(
         receive(connection, data)
         assert isinstance(connection.transport, TurnTransport)
         connection.eof_received()
-        connection.transport._beneath.close()
+        connection.transport.beneath.close()
 
     async with (
         running(in_front_of(runner, GATEWAY_ASSET_CACHE_MB="8")) as gateway,
