@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,13 +67,34 @@ def burst(
         LoadFailed: wrk or an answer was an error, or fewer bytes came than the answers have.
         OSError, subprocess.TimeoutExpired: wrk could not be run, or hung.
     """
-    command = (
-        "taskset", "--cpu-list", str(cpu), str(wrk), "--threads", "1",
-        "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "10s",
-        "--script", str(script), url + exchange.target,
+    arguments = (
+        "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
+        "--timeout", "10s", "--script", str(script), url + exchange.target,
     )  # fmt: skip
+    counted = parse_report(run(wrk, arguments, cpu=cpu, seconds=seconds, environ=environ))
+    if counted.errors or not counted.requests:
+        raise LoadFailed(f"{counted.errors} errors in {counted.requests} answers")
+    if counted.bytes < counted.requests * len(exchange.answer):
+        raise LoadFailed("answers were shorter than the right one")
+    return counted
+
+
+def run(
+    program: Path,
+    arguments: Sequence[str],
+    *,
+    cpu: int,
+    seconds: float,
+    environ: Mapping[str, str],
+) -> str:
+    """What a load generator says after so many seconds on a core of its own.
+
+    Raises:
+        LoadFailed: it says that it failed.
+        OSError, subprocess.TimeoutExpired: it could not be run, or hung.
+    """
     done = subprocess.run(
-        command,
+        ("taskset", "--cpu-list", str(cpu), str(program), *arguments),
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
@@ -81,13 +102,9 @@ def burst(
         timeout=seconds + _GRACE_S,
     )
     if done.returncode:
-        raise LoadFailed(f"wrk ended with {done.returncode}: {done.stderr.strip()[-200:]}")
-    counted = parse_report(done.stdout)
-    if counted.errors or not counted.requests:
-        raise LoadFailed(f"{counted.errors} errors in {counted.requests} answers")
-    if counted.bytes < counted.requests * len(exchange.answer):
-        raise LoadFailed("answers were shorter than the right one")
-    return counted
+        said = done.stderr.strip()[-200:]
+        raise LoadFailed(f"{program.name} ended with {done.returncode}: {said}")
+    return done.stdout
 
 
 def parse_report(output: str) -> Burst:

@@ -5,19 +5,16 @@ it times is the server in between. A request of a connection that still waits is
 from then; with as many connections as here one waits for a few milliseconds in every twenty.
 """
 
-import os
 import statistics
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from benchmarks.load import LoadFailed
+from benchmarks.load import LoadFailed, run
 from benchmarks.workloads import Exchange
 
 CONNECTIONS: Final = 128
-_GRACE_S: Final = 30.0
 _SETTLING: Final = 5
 """One in so many answers is not counted: the first ones, while connections are still opened."""
 
@@ -87,21 +84,12 @@ def paced(
         log.with_suffix(".body").write_bytes(exchange.body)
         body = (f"--data={log.with_suffix('.body')}",)
     fields = [part for name, value in exchange.headers for part in ("-H", f"{name}: {value}")]
-    command = (
-        "taskset", "--cpu-list", str(cpu), str(h2load), "--h1", f"--clients={CONNECTIONS}",
-        "--max-concurrent-streams=1", f"--requests={total}", f"--rps={rate / CONNECTIONS:.3f}",
-        "--rate=1", "--rate-period=1ms", f"--log-file={log}", *body, *fields, url + exchange.target,
+    arguments = (
+        "--h1", f"--clients={CONNECTIONS}", "--max-concurrent-streams=1", f"--requests={total}",
+        f"--rps={rate / CONNECTIONS:.3f}", "--rate=1", "--rate-period=1ms", f"--log-file={log}",
+        *body, *fields, url + exchange.target,
     )  # fmt: skip
-    done = subprocess.run(
-        command,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds + _GRACE_S,
-    )
-    if done.returncode or not log.exists():
-        raise LoadFailed(f"h2load ended with {done.returncode}: {done.stderr.strip()[-200:]}")
+    run(h2load, arguments, cpu=cpu, seconds=seconds, environ=environ)
     took_ms = parse_log(log.read_text(), status=exchange.status)
     if len(took_ms) != total:
         raise LoadFailed(f"{len(took_ms)} of {total} answers came")
