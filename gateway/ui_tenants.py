@@ -20,6 +20,7 @@ from aiohttp import hdrs, web
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from backends.contract import Pairs
+from backends.remembered import Remembered
 from gateway.settings import Settings
 
 PARAMETER: Final = "_ext"
@@ -53,7 +54,8 @@ class UiTenants:
         self._clock = clock
         self._key = key
         self._signer = _signer(key)
-        self._believed: dict[str, _Believed] = {}
+        # All files of a page bring the same value, and reading it costs more than a small file.
+        self._believed: Remembered[str, _Believed] = Remembered(MAX_BELIEVED)
         self._replaced: list[tuple[float, URLSafeTimedSerializer]] = []  # until when, newest first
         self._remembered: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
@@ -90,7 +92,8 @@ class UiTenants:
             match said:
                 case [str(tenant_id), str(extension), str(bundle)]:
                     until = signed_at.timestamp() + LIFETIME_S
-                    return self._believe(value, _Believed(tenant_id, (extension, bundle), until))
+                    believed = _Believed(tenant_id, (extension, bundle), until)
+                    return self._believed.keep(value, believed)
             return None
         return None
 
@@ -111,13 +114,6 @@ class UiTenants:
         """To whom a sandboxed page of this bundle was last served."""
         tenant_id, until = self._remembered.get((extension_id, content_hash), (None, 0.0))
         return tenant_id if until > self._clock() else None
-
-    def _believe(self, value: str, believed: "_Believed") -> "_Believed":
-        # All files of a page bring the same value, and reading it costs more than a small file.
-        if len(self._believed) >= MAX_BELIEVED:
-            self._believed.clear()
-        self._believed[value] = believed
-        return believed
 
 
 class _Believed(NamedTuple):

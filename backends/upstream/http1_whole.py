@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from backends.contract import Pairs
+from backends.remembered import Remembered
 from backends.upstream.bodies import WholeBody
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -26,12 +27,12 @@ _NEVER_KEPT: Final = frozenset({"authorization", "set-cookie"})
 
 _MAX_HEADS: Final = 256
 _MAX_KNOWN_HEAD_BYTES: Final = 1024
-_heads: dict[bytes, "_Head"] = {}
+_heads: Remembered[bytes, "_Head"] = Remembered(_MAX_HEADS)
 """A file's head changes with the second in its Date at most: heads that were read lately."""
 
 _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
-_lines: dict[bytes, tuple[str, str]] = {}
+_lines: Remembered[bytes, tuple[str, str]] = Remembered(_MAX_LINES)
 """A runner says the same about each of its files: read once, kept within a bound."""
 
 
@@ -102,9 +103,7 @@ def _remember(raw: bytes, head: _Head) -> None:
     if len(raw) <= _MAX_KNOWN_HEAD_BYTES and not any(
         name in _NEVER_KEPT for name, _ in head.headers
     ):
-        if len(_heads) >= _MAX_HEADS:
-            _heads.clear()
-        _heads[raw] = head
+        _heads.keep(raw, head)
 
 
 def _is_length_told(status: int, headers: Pairs, came: int) -> bool:
@@ -131,7 +130,5 @@ def _field(line: bytes) -> tuple[str, str]:
     name = raw_name.decode().lower()
     field = (name, raw_value.lstrip(b" \t").decode("utf-8", "surrogateescape"))
     if name not in _NEVER_KEPT and len(line) <= _MAX_LINE_BYTES:
-        if len(_lines) >= _MAX_LINES:
-            _lines.clear()
-        _lines[line] = field
+        _lines.keep(line, field)
     return field

@@ -13,6 +13,8 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
+from backends.remembered import Remembered
+
 MAX_BLOCKS: Final = 256
 MAX_BYTES: Final = 2048
 """Of a block that is remembered."""
@@ -58,8 +60,8 @@ class Blocks:
     """A bounded memory of them."""
 
     def __init__(self) -> None:
-        self._open: dict[bytes, Block] = {}
-        self._sealed: dict[bytes, Block] = {}
+        self._open: Remembered[bytes, Block] = Remembered(MAX_BLOCKS)
+        self._sealed: Remembered[bytes, Block] = Remembered(MAX_BLOCKS)
         self._key = secrets.token_bytes(32)
 
     def get(self, raw: bytes) -> Block | None:
@@ -88,10 +90,10 @@ class Blocks:
             _credentials_in(raw) if secret else (),
             None if length is None else int(length),
         )
-        known = self._sealed if secret else self._open
-        if len(known) >= MAX_BLOCKS:
-            known.clear()
-        known[self._seal(raw) if secret else raw] = block
+        if secret:
+            self._sealed.keep(self._seal(raw), block)
+        else:
+            self._open.keep(raw, block)
         return block.made
 
     def _seal(self, raw: bytes) -> bytes:

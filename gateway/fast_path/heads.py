@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from backends.contract import Pairs
+from backends.remembered import Remembered
 from gateway.answer import BODILESS, Answer
 from gateway.fast_path.request import FastRequest
 from gateway.live import LiveRef
@@ -42,7 +43,7 @@ class Heads:
         self._live = live
         self._state = state
         self._stamps = stamps
-        self._known: dict[_Kind, bytes] = {}
+        self._known: Remembered[_Kind, bytes] = Remembered(MAX_HEADS)
         self._policies: object = None
         self._date = b""
         self._date_of = 0
@@ -106,7 +107,5 @@ class Heads:
 
     def _remember(self, kind: _Kind, head: bytes) -> bytes:
         if len(head) <= _MAX_HEAD_BYTES:
-            if len(self._known) >= MAX_HEADS:
-                self._known.clear()
-            self._known[kind] = head
+            self._known.keep(kind, head)
         return head

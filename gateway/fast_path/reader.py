@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from backends.remembered import Remembered
 from gateway.fast_path.blocks import BLOCKS, Block
 
 MAX_HEAD_BYTES: Final = 8190
@@ -33,11 +34,11 @@ _REPETITIVE: Final = frozenset({
 })  # fmt: skip
 _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
-_lines: dict[bytes, tuple[str, str]] = {}
+_lines: Remembered[bytes, tuple[str, str]] = Remembered(_MAX_LINES)
 
 # Request lines that llhttp has accepted: with fields that it has accepted, too, they are a head.
 _MAX_SOUND: Final = 1024
-_sound: set[bytes] = set()
+_sound: Remembered[bytes, bool] = Remembered(_MAX_SOUND)
 
 
 @dataclass(slots=True)
@@ -127,9 +128,7 @@ class RequestReader:
             self._parser = HttpRequestParser(self)  # some messages are the last that it reads
             return Unfit(0)
         if len(line) <= _MAX_LINE_BYTES:
-            if len(_sound) >= _MAX_SOUND:
-                _sound.clear()
-            _sound.add(line)
+            _sound.keep(line, True)
         return Parsed(line, fields, BLOCKS.remember(block, fields), body)
 
     def _is_whole(self, data: bytes) -> bool:
@@ -169,7 +168,5 @@ def _field(line: bytes) -> tuple[str, str]:
     name = raw_name.decode().lower()
     field = (name, raw_value.lstrip(b" \t").decode("utf-8", "surrogateescape"))
     if name in _REPETITIVE and len(line) <= _MAX_LINE_BYTES:
-        if len(_lines) >= _MAX_LINES:
-            _lines.clear()
-        _lines[line] = field
+        _lines.keep(line, field)
     return field

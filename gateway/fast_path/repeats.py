@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from backends.remembered import Remembered
 from backends.slot import Generation
 from gateway.fast_path.blocks import CREDENTIALS
 from gateway.fast_path.request import FastRequest
@@ -51,7 +52,7 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self.known: dict[bytes, Repeat] = {}
+        self.known: Remembered[bytes, Repeat] = Remembered(MAX_REPEATS)
 
     def get(self, question: bytes, policies: Policies, generation: Generation) -> Repeat | None:
         """The answer to these bytes, if it still stands."""
@@ -67,6 +68,4 @@ class Repeats:
         """Keep it, unless it is long or holds a credential."""
         if len(question) > MAX_BYTES or not CREDENTIALS.isdisjoint(request.fields):
             return
-        if len(self.known) >= MAX_REPEATS:
-            self.known.clear()
-        self.known[question] = repeat
+        self.known.keep(question, repeat)

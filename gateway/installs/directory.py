@@ -16,6 +16,7 @@ import structlog
 
 from backends.bundles import BundleNotFound, BundleStore
 from backends.contract import is_identifier
+from backends.remembered import Remembered
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,
@@ -55,7 +56,7 @@ class DirectoryInstalls:
         self._stamp: IndexStamp | None = _NEVER_READ
         self._installs: tuple[Install, ...] | None = None
         self._by_tenant: Mapping[str, Mapping[str, Install]] = {}
-        self._shared: dict[str, tuple[Install, ...]] = {}  # by tenant, as far as asked for
+        self._shared: Remembered[str, tuple[Install, ...]] = Remembered(_MAX_TENANTS)
         self._reading = asyncio.Lock()
         self._is_current = False  # seen in this turn
 
@@ -107,9 +108,7 @@ class DirectoryInstalls:
         """
         known = self._shared.get(tenant_id)
         if known is None:
-            if len(self._shared) >= _MAX_TENANTS:
-                self._shared.clear()
-            known = self._shared[tenant_id] = tuple(self._as_those_of(tenant_id))
+            known = self._shared.keep(tenant_id, tuple(self._as_those_of(tenant_id)))
         return known
 
     def _as_those_of(self, tenant_id: str) -> Iterable[Install]:

@@ -1,0 +1,33 @@
+"""What was worked out a moment ago and will be asked for again, within a bound."""
+
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Remembered(dict[K, V]):
+    """A dictionary of what can be worked out anew at any time.
+
+    Full, it forgets everything: what is in use is back after one request each, and nothing has to
+    be written down about the order of use whenever something is found.
+
+    >>> lengths: Remembered[str, int] = Remembered(2)
+    >>> [lengths.keep(word, len(word)) for word in ("a", "bc", "def")]
+    [1, 2, 3]
+    >>> lengths
+    {'def': 3}
+    """
+
+    __slots__ = ("_most",)
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def keep(self, key: K, value: V) -> V:
+        """Remember `value`, and return it."""
+        if len(self) >= self._most:
+            self.clear()
+        self[key] = value
+        return value
