@@ -7,7 +7,7 @@ writer more than sending does. Written back to back, most find their reader awak
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 MAX_HELD: Final = 32
@@ -125,6 +125,12 @@ class TurnTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.beneath.resume_reading()
+
+    @property
+    def _sendfile_compatible(self) -> NoReturn:
+        # asyncio's loop.sendfile asks this and would go on to its own transports' private parts.
+        # Its callers are prepared for this error, which is uvloop's answer to every one of them.
+        raise NotImplementedError("a file is read and written instead")
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.beneath.set_protocol(protocol)
