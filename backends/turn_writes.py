@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
+from aiohttp.http_writer import SKIP_WRITELINES
+
 MAX_HELD: Final = 32
 """Connections with something to write; more than these do not wait for the end of the turn."""
 MAX_HELD_BYTES: Final = 32 * 1024
@@ -62,7 +64,9 @@ class TurnTransport(asyncio.Transport):
     def write(self, data: Bytes) -> None:
         held = self.held
         if len(held) + len(data) > MAX_HELD_BYTES or not isinstance(data, bytes):
-            self.writelines((data,))  # what is no bytes may change before the turn ends
+            self.flush()  # what is no bytes may change before the turn ends
+            if not self.beneath.is_closing():
+                self.beneath.write(data)
         elif held:
             self.held = held + data
         elif data:
@@ -78,8 +82,13 @@ class TurnTransport(asyncio.Transport):
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
         """At once, and what is held before it."""
         held, self.held = self.held, b""
-        if not self.beneath.is_closing():
-            self.beneath.writelines([held, *list_of_data] if held else list_of_data)
+        if self.beneath.is_closing():
+            return
+        parts = [held, *list_of_data] if held else list_of_data
+        if SKIP_WRITELINES:  # versions of asyncio that would not say when there is too much of it
+            self.beneath.write(b"".join(parts))
+        else:
+            self.beneath.writelines(parts)
 
     def flush(self) -> None:
         """Write what is held."""

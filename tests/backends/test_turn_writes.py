@@ -129,3 +129,29 @@ async def test_a_connection_that_went_away_meanwhile_harms_no_other() -> None:
         first.transport.writelines((b"d",))
         await asyncio.sleep(0)
         assert second.came() == b"b"
+
+
+class Pausable(asyncio.Protocol):
+    """Notes whether it may write."""
+
+    def __init__(self) -> None:
+        self.paused = False
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+
+@pytest.mark.parametrize("way", ["write", "writelines"])
+async def test_who_writes_more_than_is_taken_is_told(way: str) -> None:
+    near, far = socket.socketpair()
+    protocol = Pausable()
+    with far:
+        beneath, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, sock=near)
+        transport = TurnTransport(beneath)
+        much = bytes(8 << 20)
+        if way == "write":
+            transport.write(much)
+        else:
+            transport.writelines((b"a", much))
+        assert protocol.paused
+        transport.abort()
