@@ -177,15 +177,7 @@ def _proxies(
             click.echo(f"without {peer.name}: {why}")
             continue
         place = Place(folder / peer.name, free_port(), runner, tools, site, key)
-        place.folder.mkdir()
-        found.append(
-            stack.enter_context(
-                started(
-                    peer.name, peer.launch(place), port=place.port, cpu=_SERVER_CPU,
-                    folder=place.folder,
-                )
-            )
-        )  # fmt: skip
+        found.append(stack.enter_context(peer.started(place, cpu=_SERVER_CPU)))
     return found
 
 

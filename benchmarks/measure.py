@@ -3,7 +3,7 @@
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -155,14 +155,12 @@ class _Measurement:
                     open_page(server, self._site, self._key)
                 yield peer, server
 
-    @contextmanager
-    def _server(self, peer: Peer) -> Iterator[Server]:
-        port, folder = free_port(), self._folder / peer.name
-        folder.mkdir(exist_ok=True)
-        place = Place(folder, port, self._runner_port, self._tools, self._site, self._key)
-        cpu = self._plan.server_cpu
-        with started(peer.name, peer.launch(place), port=port, cpu=cpu, folder=folder) as server:
-            yield server
+    def _server(self, peer: Peer) -> AbstractContextManager[Server]:
+        place = Place(
+            self._folder / peer.name, free_port(), self._runner_port, self._tools, self._site,
+            self._key,
+        )  # fmt: skip
+        return peer.started(place, cpu=self._plan.server_cpu)
 
     def _checked(
         self, work: Work, servers: Mapping[Peer, Server]

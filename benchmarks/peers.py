@@ -7,13 +7,14 @@ kept-alive connections, on one thread, without logs.
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.gateway import CACHED, EMBEDDED, PASSING, gateway_launch, has_cache
 from benchmarks.nginx import frame
-from benchmarks.servers import Launch
+from benchmarks.servers import Launch, Server, started
 from benchmarks.site import Site
 from benchmarks.tools import Tools
 
@@ -52,6 +53,12 @@ class Peer:
         if self.program is not None and tools.find(self.program) is None:
             return f"{self.program} is missing"
         return None
+
+    def started(self, place: Place, *, cpu: int) -> AbstractContextManager[Server]:
+        """Run it at its place, on one core; see benchmarks.servers.started."""
+        place.folder.mkdir(exist_ok=True)
+        launch = self.launch(place)
+        return started(self.name, launch, port=place.port, cpu=cpu, folder=place.folder)
 
 
 def _nginx(place: Place) -> Launch:
