@@ -6,13 +6,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Remembered(dict[K, V]):
+class Memo(dict[K, V]):
     """A dictionary of what can be worked out anew at any time.
 
     Full, it forgets everything: what is in use is back after one request each, and nothing has to
     be written down about the order of use whenever something is found.
 
-    >>> lengths: Remembered[str, int] = Remembered(2)
+    >>> lengths: Memo[str, int] = Memo(2)
     >>> [lengths.keep(word, len(word)) for word in ("a", "bc", "def")]
     [1, 2, 3]
     >>> lengths

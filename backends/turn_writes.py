@@ -36,10 +36,7 @@ class TurnWrites:
         """Write what is held. For whoever is about to keep the loop from turning, too."""
         waiting, self.waiting = self.waiting, []
         for transport in waiting:
-            held, transport.held = transport.held, b""
-            beneath = transport.beneath
-            if held and not beneath.is_closing():
-                beneath.write(held)
+            transport.flush()
 
 
 class TurnTransport(asyncio.Transport):

@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from backends.contract import Pairs
-from backends.remembered import Remembered
+from backends.memo import Memo
 from gateway.settings import Settings
 
 PARAMETER: Final = "_ext"
@@ -55,7 +55,7 @@ class UiTenants:
         self._key = key
         self._signer = _signer(key)
         # All files of a page bring the same value, and reading it costs more than a small file.
-        self._believed: Remembered[str, _Believed] = Remembered(MAX_BELIEVED)
+        self._believed: Memo[str, _Believed] = Memo(MAX_BELIEVED)
         self._replaced: list[tuple[float, URLSafeTimedSerializer]] = []  # until when, newest first
         self._remembered: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 

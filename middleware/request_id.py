@@ -22,7 +22,7 @@ def request_id_of(request: web.BaseRequest) -> str:
     """
     known: str | None = request._state.get(REQUEST_ID)  # as `carried`, without the call
     if known is None:
-        known = request._state[REQUEST_ID] = _chosen_by_client(request) or fresh_id()
+        known = request._state[REQUEST_ID] = id_after(_said_by_client(request))
     return known
 
 
@@ -50,9 +50,9 @@ def _of_this_process() -> str:
 os.register_at_fork(after_in_child=_of_this_process.cache_clear)
 
 
-def _chosen_by_client(request: web.BaseRequest) -> str | None:
+def _said_by_client(request: web.BaseRequest) -> str | None:
     value = request.headers.get(_HEADER)
-    if value is None or _ACCEPTABLE.fullmatch(value) is None:
+    if value is None:
         return None
     # With two values nobody can say which one the client will search for.
     return value if len(request.headers.getall(_HEADER)) == 1 else None

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from backends.contract import Pairs
 from backends.errors import Phase, RunnerProtocolError
-from backends.remembered import Remembered
+from backends.memo import Memo
 from backends.upstream.transport import UpstreamRequest
 
 K = TypeVar("K")
@@ -27,8 +27,8 @@ class RequestWriter:
 
     def __init__(self, authority: str) -> None:
         self._host = ("Host", authority)
-        self._lines: Remembered[tuple[str, str], bytes] = Remembered(_MAX_KNOWN)
-        self._fields: Remembered[Pairs, bytes] = Remembered(_MAX_KNOWN)
+        self._lines: Memo[tuple[str, str], bytes] = Memo(_MAX_KNOWN)
+        self._fields: Memo[Pairs, bytes] = Memo(_MAX_KNOWN)
 
     def head(self, request: UpstreamRequest) -> bytes:
         """Request line and fields; Host and Content-Length are added, nothing else is.
@@ -70,7 +70,7 @@ class RequestWriter:
         return _spelled((host, *others))
 
     @staticmethod
-    def _remember(known: Remembered[K, bytes], key: K, spelled: bytes) -> bytes:
+    def _remember(known: Memo[K, bytes], key: K, spelled: bytes) -> bytes:
         return known.keep(key, spelled) if len(spelled) <= _MAX_KNOWN_BYTES else spelled
 
 

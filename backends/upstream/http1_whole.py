@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from backends.contract import Pairs
-from backends.remembered import Remembered
+from backends.memo import Memo
 from backends.upstream.bodies import WholeBody
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -27,12 +27,12 @@ _NEVER_KEPT: Final = frozenset({"authorization", "set-cookie"})
 
 _MAX_HEADS: Final = 256
 _MAX_KNOWN_HEAD_BYTES: Final = 1024
-_heads: Remembered[bytes, "_Head"] = Remembered(_MAX_HEADS)
+_heads: Memo[bytes, "_Head"] = Memo(_MAX_HEADS)
 """A file's head changes with the second in its Date at most: heads that were read lately."""
 
 _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
-_lines: Remembered[bytes, tuple[str, str]] = Remembered(_MAX_LINES)
+_lines: Memo[bytes, tuple[str, str]] = Memo(_MAX_LINES)
 """A runner says the same about each of its files: read once, kept within a bound."""
 
 

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
-from backends.remembered import Remembered
+from backends.memo import Memo
 
 MAX_BLOCKS: Final = 256
 MAX_BYTES: Final = 2048
@@ -60,8 +60,8 @@ class Blocks:
     """A bounded memory of them."""
 
     def __init__(self) -> None:
-        self._open: Remembered[bytes, Block] = Remembered(MAX_BLOCKS)
-        self._sealed: Remembered[bytes, Block] = Remembered(MAX_BLOCKS)
+        self._open: Memo[bytes, Block] = Memo(MAX_BLOCKS)
+        self._sealed: Memo[bytes, Block] = Memo(MAX_BLOCKS)
         self._key = secrets.token_bytes(32)
 
     def get(self, raw: bytes) -> Block | None:

@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from backends.contract import Pairs
-from backends.remembered import Remembered
+from backends.memo import Memo
 from gateway.answer import BODILESS, Answer
 from gateway.fast_path.request import FastRequest
 from gateway.live import LiveRef
@@ -43,7 +43,7 @@ class Heads:
         self._live = live
         self._state = state
         self._stamps = stamps
-        self._known: Remembered[_Kind, bytes] = Remembered(MAX_HEADS)
+        self._known: Memo[_Kind, bytes] = Memo(MAX_HEADS)
         self._policies: object = None
         self._date = b""
         self._date_of = 0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from backends.remembered import Remembered
+from backends.memo import Memo
 from gateway.dispatch import pattern_of
 from gateway.fast_path.exchange import JOINED_BYTES, Exchange
 from gateway.fast_path.parts import FastProtocol, FastRoute, Parts, Target
@@ -44,7 +44,7 @@ class FastPath:
             "|".join(f"({pattern_of(template)})" for template, _ in found), re.ASCII
         )
         self._routes = [methods for _, methods in found]
-        self._targets: Remembered[bytes, Target] = Remembered(_MAX_TARGETS)
+        self._targets: Memo[bytes, Target] = Memo(_MAX_TARGETS)
 
     def find(self, method: str, target: str) -> FastRoute | None:
         """The route of a raw target, when it goes this way."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from backends.remembered import Remembered
+from backends.memo import Memo
 from gateway.fast_path.blocks import BLOCKS, Block
 
 MAX_HEAD_BYTES: Final = 8190
@@ -34,11 +34,11 @@ _REPETITIVE: Final = frozenset({
 })  # fmt: skip
 _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 256
-_lines: Remembered[bytes, tuple[str, str]] = Remembered(_MAX_LINES)
+_lines: Memo[bytes, tuple[str, str]] = Memo(_MAX_LINES)
 
 # Request lines that llhttp has accepted: with fields that it has accepted, too, they are a head.
 _MAX_SOUND: Final = 1024
-_sound: Remembered[bytes, bool] = Remembered(_MAX_SOUND)
+_sound: Memo[bytes, bool] = Memo(_MAX_SOUND)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from backends.remembered import Remembered
+from backends.memo import Memo
 from backends.slot import Generation
 from gateway.fast_path.blocks import CREDENTIALS
 from gateway.fast_path.request import FastRequest
@@ -52,7 +52,7 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self.known: Remembered[bytes, Repeat] = Remembered(MAX_REPEATS)
+        self.known: Memo[bytes, Repeat] = Memo(MAX_REPEATS)
 
     def get(self, question: bytes, policies: Policies, generation: Generation) -> Repeat | None:
         """The answer to these bytes, if it still stands."""

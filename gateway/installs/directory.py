@@ -16,7 +16,7 @@ import structlog
 
 from backends.bundles import BundleNotFound, BundleStore
 from backends.contract import is_identifier
-from backends.remembered import Remembered
+from backends.memo import Memo
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,
@@ -56,7 +56,7 @@ class DirectoryInstalls:
         self._stamp: IndexStamp | None = _NEVER_READ
         self._installs: tuple[Install, ...] | None = None
         self._by_tenant: Mapping[str, Mapping[str, Install]] = {}
-        self._shared: Remembered[str, tuple[Install, ...]] = Remembered(_MAX_TENANTS)
+        self._shared: Memo[str, tuple[Install, ...]] = Memo(_MAX_TENANTS)
         self._reading = asyncio.Lock()
         self._is_current = False  # seen in this turn
 

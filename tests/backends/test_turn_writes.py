@@ -9,6 +9,7 @@ import pytest
 
 from backends.turn_writes import MAX_HELD, MAX_HELD_BYTES, TurnTransport, writes_of
 
+PATIENCE_S = 10.0
 LARGE = b"b" * (MAX_HELD_BYTES + 1)
 
 
@@ -26,6 +27,11 @@ class Pair:
             return self._peer.recv(1 << 20)
         except BlockingIOError:
             return None
+
+    async def comes(self) -> bytes:
+        """As `came`, but waits for something."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.get_running_loop().sock_recv(self._peer, 1 << 20)
 
 
 @asynccontextmanager
@@ -107,16 +113,14 @@ async def test_an_end_comes_after_what_was_written(end: str) -> None:
     async with pair() as one:
         one.transport.write(b"a")
         getattr(one.transport, end)()
-        await asyncio.sleep(0.01)
-        assert (one.came(), one.came()) == (b"a", b"")
+        assert (await one.comes(), await one.comes()) == (b"a", b"")
 
 
 async def test_an_abort_drops_what_was_held() -> None:
     async with pair() as one:
         one.transport.write(b"a")
         one.transport.abort()
-        await asyncio.sleep(0.01)
-        assert one.came() == b""
+        assert await one.comes() == b""
 
 
 async def test_a_connection_that_went_away_meanwhile_harms_no_other() -> None:
