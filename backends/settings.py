@@ -91,9 +91,10 @@ class HostApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedSettings:
-    """Extensions run in this process."""
+    """Extensions run in this process, or in processes of its own."""
 
     bundle_dir: Path
+    processes: int = 0  # 0: this one
     public_base: str = "/runner"
     memory_mb: int = 256
     max_concurrency: int = 2

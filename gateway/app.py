@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from backends.contract import RunnerBackend
 from backends.factory import open_backend
 from backends.slot import Slot
 from gateway import pipeline
@@ -17,6 +18,7 @@ from gateway.caller_auth import CallerAuth, caller_auth
 from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
 from gateway.fleet import Fleet, FleetOfOne
+from gateway.guest_process.start import starter
 from gateway.installs.factory import open_installs
 from gateway.jwt_key_fetching import KeysNotFetched
 from gateway.keys import (
@@ -56,7 +58,13 @@ _log = structlog.get_logger("app")
 
 STATIC = Path(__file__).parent.parent / "static"
 
-OPENERS = Openers(backend=open_backend, installs=open_installs)
+
+async def backend_of(settings: Settings) -> RunnerBackend:
+    """Open the backend that the settings ask for; see open_backend."""
+    return await open_backend(settings.backend, starter(settings))
+
+
+OPENERS = Openers(backend=backend_of, installs=open_installs)
 
 
 def create_app(
@@ -103,7 +111,7 @@ def create_app(
         on_commit(committed)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
-        slot = Slot(await openers.backend(settings.backend), first=fleet.generation)
+        slot = Slot(await openers.backend(settings), first=fleet.generation)
         auth = await _started(caller_auth(settings.auth))
         live = Live(settings, slot, openers.installs(settings), auth)
         app[LIVE] = app[LIVE_REF].now = live

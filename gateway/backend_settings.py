@@ -60,6 +60,7 @@ def embedded_settings(values: Variables) -> EmbeddedSettings:
     """What the embedded backend needs, also when another one is chosen."""
     return EmbeddedSettings(
         bundle_dir=values.runner_bundle_dir,
+        processes=values.runner_processes,
         public_base=values.runner_public_base,
         memory_mb=values.runner_memory_mb,
         max_concurrency=values.runner_max_concurrency or 1,

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
+from backends.errors import BackendError
 from gateway.allocator import give_back_at_intervals, keep_large_blocks
 from gateway.app import create_app
 from gateway.env_watch import EnvWatch
@@ -156,6 +157,9 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(app, settings, host))
+    except BackendError as why:
+        _log.error("not_started", error=why.reason)
+        return 1
     except OSError as why:
         _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
         return 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from backends.contract import BackendHealth, Readiness, RunnerBackend
-from backends.settings import BackendSettings
+from backends.errors import BackendError
 from backends.slot import Generation
 from gateway.caller_auth import CallerAuth, caller_auth
 from gateway.installs.contract import Installs
@@ -29,7 +29,7 @@ PROBE_S = 5.0
 PREPARE_S = BUILD_S + PROBE_S + WARM_S
 """The longest that a prepare takes."""
 
-OpenBackend = Callable[[BackendSettings], Awaitable[RunnerBackend]]
+OpenBackend = Callable[[Settings], Awaitable[RunnerBackend]]
 OpenInstalls = Callable[[Settings], Installs]
 
 _log = structlog.get_logger("swap")
@@ -107,7 +107,7 @@ class Swapper:
             Refused: it does not work, and is closed again.
         """
         async with AsyncExitStack() as undo:
-            backend = await self._build(settings.backend)
+            backend = await self._build(settings)
             undo.push_async_callback(backend.aclose)
             installs = self._openers.installs(settings)
             undo.push_async_callback(installs.aclose)
@@ -154,12 +154,14 @@ class Swapper:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
 
-    async def _build(self, settings: BackendSettings) -> RunnerBackend:
+    async def _build(self, settings: Settings) -> RunnerBackend:
         try:
             async with asyncio.timeout(BUILD_S):
                 return await self._openers.backend(settings)
         except TimeoutError:
             raise Refused("backend_open_timeout") from None
+        except BackendError as why:
+            raise Refused(why.reason) from why
         except (OSError, ValueError) as why:
             _log.warning("backend_not_opened", error=type(why).__name__)
             raise Refused("backend_not_opened") from why

@@ -250,6 +250,7 @@ WorkerCount = Annotated[
     BeforeValidator(_worker_count),
     Accepts(f"a whole number, 1 to {MAX_WORKERS}, or auto (one for each core it may use)"),
 ]
+ProcessCount = Annotated[Whole, Field(le=64), Accepts("a whole number, 0 to 64")]
 QueueLength = Annotated[Whole, Field(le=100_000), Accepts("a whole number, 0 to 100000")]
 Megabytes = Annotated[Whole, Field(ge=1, le=4096), Accepts("whole MiB, 1 to 4096")]
 Bytes = Annotated[Whole, Field(ge=1, le=1 << 30), Accepts("whole bytes, 1 to 1073741824")]

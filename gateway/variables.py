@@ -28,6 +28,7 @@ from gateway.value_forms import (
     Origins,
     PemFile,
     Port,
+    ProcessCount,
     PublicBase,
     QueueLength,
     ReadableFile,
@@ -159,6 +160,13 @@ class EmbeddedVariables(Section):
         QueueLength,
         Field(description="How many calls may wait for their turn, shared out among workers."),
     ] = 64
+    runner_processes: Annotated[
+        ProcessCount,
+        Field(
+            description="How many processes of its own run extensions, shared out among workers;"
+            " 0: the gateway's own process runs them."
+        ),
+    ] = 0
     ext_egress_allowlist: Annotated[
         EgressHosts,
         Otherwise("none: every request is denied"),

@@ -16,6 +16,7 @@ from backends.knative_path.tls import client_context
 from backends.settings import EmbeddedSettings, KnativeSettings
 from gateway.doctor.case import Case, shown_address
 from gateway.doctor.findings import Finding, failed, ok, warning
+from gateway.guest_process.start import starter
 
 _OPEN_S: Final = 5.0
 _DATE_S: Final = 2.0
@@ -29,8 +30,11 @@ _FIXES: Final = {
 
 
 async def check(case: Case) -> Sequence[Finding]:
-    if isinstance(case.settings.backend, EmbeddedSettings):
-        return [ok("runner", "extensions run in the gateway's own process")]
+    backend = case.settings.backend
+    if isinstance(backend, EmbeddedSettings):
+        count = backend.processes
+        where = f"processes of the gateway's own: {count}" if count else "the gateway's own process"
+        return [ok("runner", f"extensions run in {where}")]
     unresolved, health, clock = await asyncio.gather(_name(case), _health(case), _clock(case))
     return unresolved or [*health, *clock]
 
@@ -76,7 +80,7 @@ async def _health(case: Case) -> Sequence[Finding]:
 
 
 async def _probe(case: Case) -> BackendHealth:
-    backend = await open_backend(case.settings.backend)
+    backend = await open_backend(case.settings.backend, starter(case.settings))
     try:
         return await backend.health()
     finally:

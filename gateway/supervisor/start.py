@@ -52,6 +52,7 @@ def _of_backend(backend: BackendSettings, workers: int) -> BackendSettings:
 def _of_embedded(embedded: EmbeddedSettings, workers: int) -> EmbeddedSettings:
     return replace(
         embedded,
+        processes=_share(embedded.processes, workers),
         max_concurrency=_share(embedded.max_concurrency, workers),
         max_queue=_share(embedded.max_queue, workers),
     )

@@ -27,8 +27,11 @@ from backends.contract import (
 from backends.docker import open_docker
 from backends.embedded.backend import EmbeddedBackend
 from backends.errors import AssetNotFound, AssetPathRefused, BackendError
+from backends.guest_processes.backend import open_guest_processes
 from backends.knative import open_knative
 from backends.settings import DockerSettings, EmbeddedSettings, EngineHints, KnativeSettings
+from gateway.guest_process.start import starter
+from gateway.settings import load
 from tests.backends.calls import CONTENT_HASH, EXTENSION, asset_request, execute_request
 from tests.backends.hello_runner import hello_guest
 from tests.fakes.docker_engine import FakeEngine, container
@@ -125,11 +128,23 @@ async def embedded(folder: Path) -> AsyncIterator[Subject]:
     await backend.aclose()
 
 
+@asynccontextmanager
+async def guest_processes(folder: Path) -> AsyncIterator[Subject]:
+    async with embedded(folder) as inside:
+        settings = EmbeddedSettings(bundle_dir=folder / "store", processes=1)
+        (folder / ".env").touch()
+        start = starter(load({"GATEWAY_ENV_FILE": str(folder / ".env")}))
+        backend = await open_guest_processes(settings, start)
+        yield Subject(BackendKind.EMBEDDED, backend, inside.content_hash)
+        await backend.aclose()
+
+
 KINDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Subject]]] = {
     "docker": docker,
     "docker by labels": docker_by_labels,
     "knative": knative,
     "embedded": embedded,
+    "guest processes": guest_processes,
 }
 
 

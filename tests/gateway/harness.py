@@ -8,9 +8,8 @@ from typing import Any
 
 from aiohttp import ClientSession, web
 
-from backends.factory import open_backend
 from backends.manifest import Endpoint
-from gateway.app import create_app
+from gateway.app import backend_of, create_app
 from gateway.installs.contract import ExtensionNotInstalled, Install, Installs
 from gateway.keys import LIVE
 from gateway.live import Live
@@ -118,7 +117,7 @@ async def _started(told: dict[str, str], known: Installs) -> AsyncIterator[Gatew
     app = create_app(
         settings,
         load=load_told,
-        openers=Openers(backend=open_backend, installs=lambda _: known),
+        openers=Openers(backend=backend_of, installs=lambda _: known),
     )
     server = GatewayRunner(app, settings.listen, shutdown_s=1.0)
     await server.setup()

@@ -131,3 +131,22 @@ async def test_nothing_secret_reaches_the_log(tmp_path: Path, bundle_dir: Path) 
             said = str(gateway.lines) + gateway.output.decode()
     assert "0123456789" not in said
     assert "/api/ext/{extension}" in said
+
+
+async def test_a_bundle_folder_that_cannot_be_used_is_named_at_a_start_and_refused_in_a_reload(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    (tmp_path / "file").touch()
+    unusable = {"RUNNER_BUNDLE_DIR": str(tmp_path / "file" / "bundles")}
+    async with gateway_process(
+        tmp_path, environ={}, env_file=unusable, awaited="not_started"
+    ) as gateway:
+        assert await gateway.exit_status() == 1
+        assert (await gateway.event("not_started"))["error"] == "bundle_dir_unusable"
+    assert {line["event"] for line in gateway.lines} == {"not_started"}  # and no traceback
+    usable = {"RUNNER_BUNDLE_DIR": str(bundle_dir)}
+    async with gateway_process(tmp_path, environ={}, env_file=usable) as gateway:
+        gateway.write_env(**unusable)
+        gateway.send(signal.SIGHUP)
+        refused = await gateway.event("reload_refused")
+        assert (refused["reason"], refused["generation"]) == ("bundle_dir_unusable", 1)

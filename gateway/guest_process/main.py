@@ -1,0 +1,93 @@
+"""A guest process: `python -m gateway.guest_process.main DESCRIPTOR`, started by a gateway.
+
+It is the `runner` verb's application on a socket that the gateway keeps, and belongs to the
+gateway at the other end of its link: when that is gone, it goes too. Over the link it hears
+once what it has to know, says that it serves, and from then on repeats its log lines for the
+gateway's console.
+"""
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from typing import Final
+
+from aiohttp import web
+
+from gateway.app import create_app
+from gateway.guest_process.start import SERVES, Told, open_link
+from gateway.listeners import Sockets
+from gateway.log_tap import TAP
+from gateway.process_logs import ProcessLogs
+from gateway.runner_app import ROUTES
+from gateway.serve import Serving, run
+from gateway.settings import Listen, Settings
+from gateway.supervisor.channel import first_message
+
+_MAX_UNSENT_BYTES: Final = 1024 * 1024
+
+
+class InTheGateway:
+    """The process around a guest process's application; see Host."""
+
+    def __init__(self, told: Told, link: socket.socket) -> None:
+        self._listener = socket.socket(fileno=told.listener)
+        self._link = link
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def sockets(self, _: Listen) -> Sockets:
+        """See Host."""
+        return [self._listener]
+
+    async def started(self, _: str, __: Settings, ___: web.Application, serving: Serving) -> None:
+        """See Host."""
+        reader, writer = await open_link(self._link)
+        writer.write(SERVES)
+        self._tasks = [
+            asyncio.create_task(_stop_with_the_gateway(reader, serving), name="gateway"),
+            asyncio.create_task(_pass_lines_on(writer), name="lines"),
+        ]
+
+    async def stopping(self) -> None:
+        """See Host."""
+
+    async def stopped(self) -> None:
+        """See Host."""
+        for task in self._tasks:
+            task.cancel()
+
+
+async def _stop_with_the_gateway(reader: asyncio.StreamReader, serving: Serving) -> None:
+    with suppress(OSError):
+        await reader.read(1)  # nothing comes but the end
+    serving.stop.set()
+
+
+async def _pass_lines_on(writer: asyncio.StreamWriter) -> None:
+    with TAP.watching() as watcher:
+        while True:
+            line = await watcher.lines.get()
+            if writer.transport.get_write_buffer_size() < _MAX_UNSENT_BYTES:
+                writer.write(str(line).encode(errors="replace") + b"\n")
+
+
+def main(descriptor: int) -> int:
+    """Serve until the gateway is gone. Returns the exit status."""
+    link = socket.socket(fileno=descriptor)
+    try:
+        told: Told = first_message(link)
+    except (EOFError, OSError):
+        return 1
+    settings = told.settings
+    logs = ProcessLogs(settings, sys.stderr.fileno(), {"guest_process": told.place})
+    app = create_app(
+        settings,
+        load=lambda: settings,
+        access_sink=lambda _: None,  # the gateway logs each call, whoever ran it
+        routes=ROUTES,
+    )
+    return run(app, settings, logs, InTheGateway(told, link))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,205 @@
+"""Guests in processes of their own: what dies with one of them, and what does not."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from backends.contract import ExecuteRequest, Readiness
+from backends.errors import RunnerProtocolError, RunnerTimeout, RunnerUnreachable
+from backends.guest_processes.backend import GuestProcessesBackend
+from backends.guest_processes.process import (
+    GuestProcess,
+    ProcessNotStarted,
+    ProcessTask,
+    StartProcess,
+)
+from gateway.log_tap import TAP, Watcher
+from tests.backends.embedded import wat
+from tests.backends.guest_processes.conftest import Asking, Opening
+
+SOON_S = 30.0
+
+
+async def _facts(backend: GuestProcessesBackend) -> list[dict[str, int | None]]:
+    return cast(list[dict[str, int | None]], (await backend.metadata())["processes"])
+
+
+async def _pids(backend: GuestProcessesBackend) -> list[int]:
+    return [each["pid"] for each in await _facts(backend) if each["pid"] is not None]
+
+
+async def _calls(backend: GuestProcessesBackend, calls: int) -> None:
+    """Wait until so many calls are under way."""
+    async with asyncio.timeout(SOON_S):
+        while backend.stats().connections_in_use < calls:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def _restarted(backend: GuestProcessesBackend, processes: int) -> None:
+    """Wait until so many have ended and all run again."""
+    async with asyncio.timeout(SOON_S):
+        while True:
+            facts = await _facts(backend)
+            if sum(each["restarts"] or 0 for each in facts) >= processes and all(
+                each["pid"] for each in facts
+            ):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def _logged(watcher: Watcher) -> str:
+    """The next line that a guest has written."""
+    async with asyncio.timeout(SOON_S):
+        while "guest_logged" not in (line := str(await watcher.lines.get())):
+            pass
+    return line
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_guest_runs_in_another_process_and_ends_with_the_backend(
+    opening: Opening, asking: Asking
+) -> None:
+    backend = await opening(2)
+    first, second = await _pids(backend)
+    assert len({os.getpid(), first, second}) == 3
+    result = await backend.execute(asking(wat.ECHO))
+    assert (result.status, result.body, result.error) == (200, b"hi", None)
+    await backend.aclose()
+    assert not _is_there(first)
+    assert not _is_there(second)
+    with pytest.raises(RunnerUnreachable) as refused:
+        await backend.execute(asking(wat.ECHO))
+    assert refused.value.reason == "backend_closed"
+    assert (await backend.health()).readiness is Readiness.DOWN
+
+
+async def test_a_crash_takes_its_own_calls_with_it_and_no_others(
+    opening: Opening, asking: Asking
+) -> None:
+    backend = await opening(2)
+    endless = asking(wat.ENDLESS)
+    lost, kept = (asyncio.create_task(backend.execute(endless)) for _ in range(2))
+    await _calls(backend, 2)
+    calls = await _facts(backend)
+    assert [each["calls"] for each in calls] == [1, 1]  # the least busy one is next
+    with capture_logs() as lines:
+        # As an engine that panics ends its process.
+        os.kill(calls[0]["pid"] or 0, signal.SIGABRT)
+        done, _ = await asyncio.wait(
+            (lost, kept), timeout=SOON_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        assert done == {lost}
+        with pytest.raises(RunnerProtocolError):
+            await lost
+        # There is one left, which answers meanwhile.
+        assert (await backend.execute(asking(wat.ECHO))).body == b"hi"
+        assert (await backend.health()).readiness is Readiness.READY
+        await _restarted(backend, 1)
+    ended = [line for line in lines if line["event"] == "guest_process_ended"]
+    assert [(line["place"], line["status"]) for line in ended] == [(0, -signal.SIGABRT)]
+    assert not kept.done()
+    kept.cancel()
+
+
+async def test_calls_wait_for_a_process_when_none_is_left(opening: Opening, asking: Asking) -> None:
+    backend = await opening(1)
+    call = asking(wat.ECHO)
+    (pid,) = await _pids(backend)
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(SOON_S):
+        while await _pids(backend):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert [(await backend.execute(call)).status for _ in range(3)] == [200] * 3
+    assert await _pids(backend) != [pid]
+
+
+async def test_what_cannot_be_started_again_is_tried_again_and_said(
+    opening: Opening, asking: Asking, start_process: StartProcess
+) -> None:
+    # A machine that has no memory left for another process cannot be had for a test.
+    failures = asyncio.Event()
+    tries = 0
+
+    async def start(task: ProcessTask) -> GuestProcess:
+        nonlocal tries
+        tries += 1
+        if failures.is_set():
+            raise ProcessNotStarted
+        return await start_process(task)
+
+    backend = await opening(1, start)
+    failures.set()
+    with capture_logs() as lines:
+        os.kill((await _pids(backend))[0], signal.SIGKILL)
+        async with asyncio.timeout(SOON_S):
+            while tries < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert "guest_process_not_started" in {line["event"] for line in lines}
+    health = await backend.health()
+    assert (health.readiness, health.detail) == (Readiness.DOWN, "no_guest_process")
+    with pytest.raises(RunnerUnreachable) as refused:
+        await backend.execute(replace(asking(wat.ECHO), timeout_s=0.2))
+    assert refused.value.reason == "no_guest_process"
+    failures.clear()
+    assert (await backend.execute(asking(wat.ECHO))).status == 200
+
+
+async def test_one_that_does_not_start_leaves_none_behind(
+    opening: Opening, start_process: StartProcess
+) -> None:
+    started: list[GuestProcess] = []
+
+    async def start(task: ProcessTask) -> GuestProcess:
+        if task.place == 1:
+            raise ProcessNotStarted
+        started.append(await start_process(task))
+        return started[-1]
+
+    with pytest.raises(RunnerUnreachable) as refused:
+        await opening(2, start)
+    assert refused.value.reason == "guest_process_not_started"
+    for process in started:
+        assert not _is_there(process.pid)
+
+
+async def test_a_key_is_one_run_whichever_process_ran_it(opening: Opening, asking: Asking) -> None:
+    backend = await opening(2)
+    call = asking(wat.calling_log_info(), "cap:log.emit", idempotency_key="once")
+    last = replace(call, request_id="last", idempotency_key="another")
+    with TAP.watching() as watcher:
+        for _ in range(4):
+            assert (await backend.execute(call)).status == 200
+        os.kill((await _pids(backend))[0], signal.SIGKILL)
+        await _restarted(backend, 1)
+        for asked in (call, last):
+            assert (await backend.execute(asked)).status == 200
+        assert '"request_id":"r-1"' in await _logged(watcher)
+        assert '"request_id":"last"' in await _logged(watcher)
+
+
+async def test_a_call_ends_with_its_budget(opening: Opening, asking: Asking) -> None:
+    backend = await opening(1)
+    call: ExecuteRequest = asking(wat.ENDLESS, timeout_s=1.0)
+    result = await backend.execute(call)
+    assert (result.status, result.error) == (500, "execute_timeout")
+    with pytest.raises(RunnerTimeout):
+        await backend.execute(replace(call, timeout_s=0.2))
+
+
+async def test_what_a_guest_logs_is_in_the_gateways_log(opening: Opening, asking: Asking) -> None:
+    backend = await opening(1)
+    with TAP.watching() as watcher:
+        await backend.execute(asking(wat.calling_log_info(), "cap:log.emit"))
+        assert '"guest_process":0' in await _logged(watcher)
