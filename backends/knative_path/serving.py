@@ -13,6 +13,7 @@ import structlog
 
 from backends.knative_path.cluster import Cluster, ClusterError
 from backends.knative_path.service import ServiceState, read_service
+from backends.settings import ServingApi
 
 FIRST_READ_S: Final = 10.0
 WATCH_S: Final = 240
@@ -38,10 +39,7 @@ class ServingReader:
         self._watch_s = watch_s
         self._cluster: Cluster | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._services = _Collection("services", {"fieldSelector": f"metadata.name={service}"})
-        self._revisions = _Collection(
-            "revisions", {"labelSelector": f"serving.knative.dev/service={service}"}
-        )
+        self._services, self._revisions = _collections(service)
         self._changed = asyncio.Condition()
         self._opening = asyncio.Lock()
         self.state = ServiceState()
@@ -157,6 +155,31 @@ class ServingReader:
             )
         async with self._changed:
             self._changed.notify_all()
+
+
+async def look(settings: ServingApi) -> ServiceState | None:
+    """The service as it is at this moment; None: there is none of that name.
+
+    Raises:
+        ClusterError: the API cannot be asked.
+    """
+    services, revisions = _collections(settings.service)
+    cluster = await Cluster.open(settings)
+    try:
+        for each in (services, revisions):
+            each.replace(await cluster.list(each.plural, each.selector))
+    finally:
+        await cluster.aclose()
+    service = services.objects.get(settings.service)
+    return None if service is None else read_service(service, revisions.objects.values())
+
+
+def _collections(service: str) -> tuple["_Collection", "_Collection"]:
+    """The service itself, and its revisions."""
+    return (
+        _Collection("services", {"fieldSelector": f"metadata.name={service}"}),
+        _Collection("revisions", {"labelSelector": f"serving.knative.dev/service={service}"}),
+    )
 
 
 class _Collection:

@@ -9,11 +9,13 @@ from gateway.doctor import (
     bundle_store,
     callers,
     containers,
+    identity,
     listener,
     next_app,
     process,
     runner,
     runner_token,
+    serving,
     tls_files,
     variables,
 )
@@ -28,12 +30,14 @@ CHECK_S: Final = 7.0
 CHECKS: Final[Mapping[str, Check]] = {
     "settings": variables.check,
     "callers": callers.check,
+    "identity": identity.check,
     "process": process.check,
     "port": listener.check,
     "tls": tls_files.check,
     "next": next_app.check,
     "bundles": bundle_store.check,
     "docker": containers.check,
+    "serving": serving.check,
     "runner": runner.check,
     "token": runner_token.check,
 }
