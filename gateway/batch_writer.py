@@ -1,17 +1,21 @@
-"""Log lines on their way out: gathered, and written by a thread of their own.
+"""Log lines on their way out: at once where nobody has to wait, else gathered, by a thread.
 
-A write to standard error is a system call, and blocks while nobody reads the other end. One
-per request costs more than the rest of a small request; one that blocks stops every request.
+A write to standard error may block while nobody reads the other end, and one that blocks stops
+every request. What takes no more at the moment, or cannot be asked, is written to by a thread of
+its own; but a thread that wants to run beside a busy event loop costs that loop a wake-up each
+time it lets go of the interpreter, so nothing goes that way that need not.
 """
 
-import os
 import threading
 import time
+from contextlib import suppress
 from typing import Final
+
+from gateway.line_output import LineOutput
 
 INTERVAL_S: Final = 0.1
 MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
-BATCH_BYTES: Final = 64 * 1024
+BATCH_BYTES: Final = 128 * 1024
 
 
 class BatchWriter:
@@ -31,7 +35,7 @@ class BatchWriter:
         interval_s: float = INTERVAL_S,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
-        self._descriptor = descriptor
+        self._output = LineOutput(descriptor)
         self._interval_s = interval_s
         self._max_waiting_bytes = max_waiting_bytes
         self._lock = threading.Lock()
@@ -46,29 +50,33 @@ class BatchWriter:
         self._thread = threading.Thread(target=self._write_on, name="log-writer", daemon=True)
         self._thread.start()
 
-    def write(self, line: bytes) -> None:
-        """Queue one whole line, its line break included. Never blocks, never raises."""
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, their line breaks included. Never blocks, never raises."""
         with self._lock:
             waiting = self._waiting
             first = not waiting
-            if self._leaving_bytes + len(waiting) + len(line) > self._max_waiting_bytes:
-                self.dropped += 1
+            if first and not self._leaving_bytes and self._output.can_refuse:
+                lines = self._not_taken(lines)
+                if not lines:
+                    return
+            if self._leaving_bytes + len(waiting) + len(lines) > self._max_waiting_bytes:
+                self.dropped += lines.count(b"\n")
                 return
-            waiting += line
+            waiting += lines
             full = len(waiting) >= BATCH_BYTES
         if first:
             self._some.set()
         if full:
             self._now.set()
 
-    def write_now(self, line: bytes) -> None:
+    def write_now(self, lines: bytes) -> None:
         """`write` for lines that are rare: they do not wait for company.
 
         Those that turn out not to be rare do, since each would cost a system call and a
         change of threads: one that follows another within the interval waits for its end.
         """
-        self.write(line)
-        if time.monotonic() - self._wrote_at_s >= self._interval_s:
+        self.write(lines)
+        if self._waiting and time.monotonic() - self._wrote_at_s >= self._interval_s:
             self._now.set()
 
     def close(self, *, within_s: float = 5.0) -> None:
@@ -77,13 +85,24 @@ class BatchWriter:
         self._now.set()
         self._some.set()
         self._thread.join(within_s)
+        self._output.close()
+
+    def _not_taken(self, lines: bytes) -> bytes:
+        try:
+            return lines[self._output.offer(lines) :]
+        except OSError:
+            return b""  # nobody reads any more: there is no place left to say so
 
     def _write_on(self) -> None:
         while not self._closed:
-            self._some.wait()
             self._now.wait(self._interval_s)
-            self._some.clear()
             self._now.clear()
+            if not self._waiting:
+                self._some.clear()
+                # What came in between has set it again.
+                if not (self._waiting or self._closed):
+                    self._some.wait()
+                continue
             self._wrote_at_s = time.monotonic()
             self._flush()
         self._flush()
@@ -93,13 +112,9 @@ class BatchWriter:
             waiting, self._waiting = self._waiting, bytearray()
             # Until it is written it takes up memory all the same.
             self._leaving_bytes = len(waiting)
-        batch, written = memoryview(waiting), 0
         try:
-            while written < len(batch):
-                written += os.write(self._descriptor, batch[written:])
-        except OSError:
-            # Nobody reads any more, or the disk is full: there is no place left to say so.
-            pass
+            with suppress(OSError):  # nobody reads any more, or the disk is full
+                self._output.write(waiting)
         finally:
             with self._lock:
                 self._leaving_bytes = 0

@@ -2,9 +2,13 @@
 
 import os
 import select
+import socket
 import threading
 import tracemalloc
-from collections.abc import Iterator
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import orjson
 import pytest
@@ -12,12 +16,46 @@ import pytest
 from gateway.batch_writer import BatchWriter
 
 
+def a_terminal() -> tuple[int, int]:
+    """One cannot be asked to refuse what it does not take at once."""
+    read, write = os.openpty()
+    tty.setraw(write)
+    return read, write
+
+
+def a_socket() -> tuple[int, int]:
+    read, write = socket.socketpair()
+    return read.detach(), write.detach()
+
+
+KINDS: dict[str, Callable[[], tuple[int, int]]] = {
+    "pipe": os.pipe,
+    "socket": a_socket,
+    "terminal": a_terminal,
+}
+
+
+@contextmanager
+def opened(kind: str) -> Iterator[tuple[int, int]]:
+    read, write = KINDS[kind]()
+    try:
+        yield read, write
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@pytest.fixture(params=KINDS)
+def pipe(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+    """Two ends, whatever is between them."""
+    with opened(request.param) as ends:
+        yield ends
+
+
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    read, write = os.pipe()
-    yield read, write
-    os.close(read)
-    os.close(write)
+def terminal() -> Iterator[tuple[int, int]]:
+    with opened("terminal") as ends:
+        yield ends
 
 
 def test_lines_of_many_threads_come_out_whole_and_none_is_lost(pipe: tuple[int, int]) -> None:
@@ -111,9 +149,9 @@ def test_waiting_lines_take_up_what_they_are_long() -> None:
 
 
 def test_a_rare_line_is_written_at_once_and_more_of_them_wait_for_each_other(
-    pipe: tuple[int, int],
+    terminal: tuple[int, int],
 ) -> None:
-    read, write = pipe
+    read, write = terminal
     writer = BatchWriter(write, interval_s=1000)  # longer than a test may take
     writer.write_now(b"rare\n")
     assert os.read(read, 100) == b"rare\n"
@@ -122,3 +160,60 @@ def test_a_rare_line_is_written_at_once_and_more_of_them_wait_for_each_other(
     assert select.select([read], [], [], 0.1)[0] == []
     writer.close()
     assert os.read(read, 100) == b"not\nso\nrare\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_reader_that_keeps_up_gets_lines_from_the_writers_own_thread(kind: str) -> None:
+    with opened(kind) as (read, write):
+        writer = BatchWriter(write, interval_s=1000)
+        for number in range(3):
+            writer.write(b"%d\n" % number)
+            assert os.read(read, 100) == b"%d\n" % number
+        writer.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_waits_goes_first_when_there_is_room_again(kind: str) -> None:
+    lines = [b"%03d" % number * 300 + b"\n" for number in range(600)]
+    with opened(kind) as (read, write):
+        writer = BatchWriter(write, interval_s=0.001)
+        for line in lines[:400]:  # more than fits between them
+            writer.write(line)
+        got = os.read(read, 100_000)
+        for line in lines[400:]:
+            writer.write(line)
+        while len(got) < sum(map(len, lines)):
+            got += os.read(read, 100_000)
+        writer.close()
+    assert got.splitlines(keepends=True) == lines
+
+
+def test_lines_of_several_processes_in_one_pipe_are_whole_however_slowly_it_is_read() -> None:
+    with opened("pipe") as (read, write):
+        writers = [BatchWriter(write, interval_s=0.001) for _ in range(4)]  # as of four processes
+        lines = [b"%d" % number * 300 + b"\n" for number in range(4)]
+
+        def speak(number: int) -> None:
+            for _ in range(20):
+                writers[number].write(lines[number] * 50)
+
+        speakers = [threading.Thread(target=speak, args=(number,)) for number in range(4)]
+        for speaker in speakers:
+            speaker.start()
+        got = bytearray()
+        while got.count(b"\n") < 4 * 20 * 50:
+            got += os.read(read, 5000)
+        for speaker in speakers:
+            speaker.join()
+        for writer in writers:
+            writer.close()
+        assert {line + b"\n" for line in bytes(got).splitlines()} == set(lines)
+
+
+def test_a_file_gets_all_lines_in_their_order(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        writer = BatchWriter(file.fileno())
+        for number in range(10_000):
+            writer.write(b"%d\n" % number)
+        writer.close()
+    assert (tmp_path / "log").read_bytes() == b"".join(b"%d\n" % n for n in range(10_000))
