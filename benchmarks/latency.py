@@ -10,7 +10,6 @@ Servers on one core, load and two runners on another; figures are of this machin
 """
 
 import asyncio
-import math
 import os
 import secrets
 import signal
@@ -102,7 +101,7 @@ async def open_load(
     """Ask `rate` times a second.
 
     Returns:
-        Seconds that each answer took, sorted, and how many answers were wrong or missing.
+        Milliseconds that each answer took, and how many answers were wrong or missing.
     """
     loop = asyncio.get_running_loop()
     due: deque[float] = deque()
@@ -125,17 +124,8 @@ async def open_load(
             await asyncio.sleep(0.0005)
         while any(asker.is_busy for asker in askers):  # noqa: ASYNC110 - at the end only
             await asyncio.sleep(0.01)
-    took = sorted(each for asker in askers for each in asker.took)
+    took = [each * 1000 for asker in askers for each in asker.took]
     return took, sum(asker.wrong for asker in askers) + total - len(took)
-
-
-def share(took: Sequence[float], part: float) -> float:
-    """What this part of all answers did not exceed, in ms.
-
-    >>> share([0.001, 0.002, 0.003, 0.004], 0.5)
-    2.0
-    """
-    return round(took[max(0, math.ceil(len(took) * part) - 1)] * 1000, 3)
 
 
 def _runners(tools: Tools, site: Site, folder: Path, stack: ExitStack) -> list[int]:
@@ -227,10 +217,11 @@ async def _measure(
         took, wrong = await open_load(
             port, exchange.raw(), len(exchange.answer), rate=rate, seconds=seconds
         )
-        p50, p99 = share(took, 0.5), share(took, 0.99)
+        waits = Waits.of(took)
         click.echo(
-            f"  {says:42} p50 {p50:6.2f} ms, p99 {p99:6.2f} ms ({p99 / p50:4.1f} x),"
-            f" slowest {share(took, 1):6.2f} ms, {len(took)} answers, {wrong} wrong"
+            f"  {says:42} p50 {waits.p50_ms:6.2f} ms, p99 {waits.p99_ms:6.2f} ms"
+            f" ({waits.spread:4.1f} x), slowest {waits.slowest_ms:6.2f} ms,"
+            f" {len(took)} answers, {wrong} wrong"
         )
 
     half, most = saturated * 0.5, saturated * 0.9
