@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -204,21 +204,25 @@ async def open_guest_processes(
         max_concurrency=-(-settings.max_concurrency // size),
         max_queue=-(-settings.max_queue // size),
     )
-    places = tuple(Place(number, share, token, start) for number in range(size))
+    places: list[Place] = []
     try:
-        async with asyncio.TaskGroup() as opening:
-            for place in places:
-                opening.create_task(place.open())
-    except* ProcessNotStarted:
-        await _close(places)
-        raise RunnerUnreachable("guest_process_not_started") from None
-    except* BaseException:
+        places.extend(Place(number, share, token, start) for number in range(size))
+        await _open(places)
+    except BaseException:
         await _close(places)
         raise
-    return GuestProcessesBackend(settings, places, token)
+    return GuestProcessesBackend(settings, tuple(places), token)
 
 
-async def _close(places: tuple[Place, ...]) -> None:
+async def _open(places: Iterable[Place]) -> None:
+    for outcome in await asyncio.gather(*(each.open() for each in places), return_exceptions=True):
+        if isinstance(outcome, OSError | ProcessNotStarted):
+            raise RunnerUnreachable("guest_process_not_started") from outcome
+        if outcome is not None:
+            raise outcome
+
+
+async def _close(places: Iterable[Place]) -> None:
     await asyncio.gather(*(each.aclose() for each in places))
 
 

@@ -7,12 +7,7 @@ from typing import Final
 
 import structlog
 
-from backends.guest_processes.process import (
-    GuestProcess,
-    ProcessNotStarted,
-    ProcessTask,
-    StartProcess,
-)
+from backends.guest_processes.process import GuestProcess, ProcessTask, StartProcess
 from backends.settings import EmbeddedSettings, Timeouts
 from backends.upstream.address import RunnerAddress
 from backends.upstream.open import open_transport
@@ -110,7 +105,7 @@ class Place:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 try:
                     process = await self._started()
-                except (OSError, ProcessNotStarted) as failure:
+                except Exception as failure:  # noqa: BLE001 - the next try may go well
                     _log.error(
                         "guest_process_not_started",
                         place=self._task.place,

@@ -39,7 +39,9 @@ class InTheGateway:
         """See Host."""
         return [self._listener]
 
-    async def started(self, _: str, __: Settings, ___: web.Application, serving: Serving) -> None:
+    async def started(
+        self, _origin: str, _settings: Settings, _app: web.Application, serving: Serving
+    ) -> None:
         """See Host."""
         reader, writer = await open_link(self._link)
         writer.write(SERVES)

@@ -156,14 +156,15 @@ async def test_what_cannot_be_started_again_is_tried_again_and_said(
     assert (await backend.execute(asking(wat.ECHO))).status == 200
 
 
+@pytest.mark.parametrize("failure", [ProcessNotStarted, BlockingIOError])
 async def test_one_that_does_not_start_leaves_none_behind(
-    opening: Opening, start_process: StartProcess
+    opening: Opening, start_process: StartProcess, failure: type[Exception]
 ) -> None:
     started: list[GuestProcess] = []
 
     async def start(task: ProcessTask) -> GuestProcess:
         if task.place == 1:
-            raise ProcessNotStarted
+            raise failure
         started.append(await start_process(task))
         return started[-1]
 
