@@ -82,7 +82,8 @@ class TurnTransport(asyncio.Transport):
         if self.beneath.is_closing():
             return
         parts = [held, *list_of_data] if held else list_of_data
-        if SKIP_WRITELINES:  # versions of asyncio that would not say when there is too much of it
+        if SKIP_WRITELINES and isinstance(self.beneath, asyncio.Transport):
+            # Versions of asyncio that would not say when there is too much of it, or join it too.
             self.beneath.write(b"".join(parts))
         else:
             self.beneath.writelines(parts)

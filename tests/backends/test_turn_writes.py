@@ -1,11 +1,13 @@
 """Small writes go out at the end of a turn, in their order, and none of them is lost."""
 
 import asyncio
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+import uvloop
 
 from backends.turn_writes import MAX_HELD, MAX_HELD_BYTES, TurnTransport, writes_of
 
@@ -146,16 +148,35 @@ class Pausable(asyncio.Protocol):
 
 
 @pytest.mark.parametrize("way", ["write", "writelines"])
-async def test_who_writes_more_than_is_taken_is_told(way: str) -> None:
-    near, far = socket.socketpair()
-    protocol = Pausable()
-    with far:
-        beneath, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, sock=near)
-        transport = TurnTransport(beneath)
-        much = bytes(8 << 20)
-        if way == "write":
-            transport.write(much)
-        else:
-            transport.writelines((b"a", much))
-        assert protocol.paused
-        transport.abort()
+@pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def test_who_writes_more_than_is_taken_is_told_and_all_of_it_arrives(
+    way: str, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    much = os.urandom(1 << 20) * 8
+
+    async def write() -> bytes:
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        protocol = Pausable()
+        loop = asyncio.get_running_loop()
+        with far:
+            beneath, _ = await loop.create_connection(lambda: protocol, sock=near)
+            transport = TurnTransport(beneath)
+            transport.write(b"first")
+            if way == "write":
+                transport.write(b"head")
+                transport.write(much)
+            else:
+                transport.writelines((b"head", memoryview(much)))
+            assert protocol.paused
+            transport.close()
+            got = bytearray()
+            async with asyncio.timeout(PATIENCE_S):
+                while part := await loop.sock_recv(far, 1 << 20):
+                    got += part
+            return bytes(got)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(write()) == b"firsthead" + much
