@@ -64,7 +64,15 @@ class LineOutput:
         for piece in self._pieces(lines):
             written = 0
             while written < len(piece):
-                written += os.write(self._descriptor, piece[written:])
+                try:
+                    written += os.write(self._descriptor, piece[written:])
+                except BlockingIOError:
+                    self._await_room()  # somebody who shares it, as Node.js does, made it so
+
+    def _await_room(self) -> None:
+        waiting = select.poll()
+        waiting.register(self._descriptor, select.POLLOUT)
+        waiting.poll()
 
     def close(self) -> None:
         """Give up what was needed beside the descriptor."""

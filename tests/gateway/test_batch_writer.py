@@ -172,10 +172,12 @@ def test_a_reader_that_keeps_up_gets_lines_from_the_writers_own_thread(kind: str
         writer.close()
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_what_waits_goes_first_when_there_is_room_again(kind: str) -> None:
+@pytest.mark.parametrize("is_blocking", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_waits_goes_first_when_there_is_room_again(kind: str, is_blocking: bool) -> None:
     lines = [b"%03d" % number * 300 + b"\n" for number in range(600)]
     with opened(kind) as (read, write):
+        os.set_blocking(write, is_blocking)  # whoever shares it decides that
         writer = BatchWriter(write, interval_s=0.001)
         for line in lines[:400]:  # more than fits between them
             writer.write(line)
