@@ -23,7 +23,7 @@ def backend_settings(values: Variables) -> BackendSettings:
     """The chosen backend. `values` are complete and free of contradictions."""
     match values.runner_backend:
         case BackendKind.KNATIVE:
-            return _knative_settings(values)
+            return knative_settings(values)
         case BackendKind.DOCKER:
             return docker_settings(values)
         case BackendKind.EMBEDDED | None:
@@ -75,7 +75,8 @@ def embedded_settings(values: Variables) -> EmbeddedSettings:
     )
 
 
-def _knative_settings(values: Variables) -> KnativeSettings:
+def knative_settings(values: Variables) -> KnativeSettings:
+    """What the knative backend needs, also when another one is chosen."""
     cold_start_ms = values.runner_knative_cold_start_ms
     return KnativeSettings(
         base_url=values.runner_base_url or "",

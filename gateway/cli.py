@@ -23,6 +23,7 @@ from gateway.cli_output import (
     settings_reported,
     table,
 )
+from gateway.cli_parity import parity
 
 Environ = Mapping[str, str]
 
@@ -120,6 +121,7 @@ cli.add_command(certs)
 cli.add_command(doctor)
 cli.add_command(explain)
 cli.add_command(logs)
+cli.add_command(parity)
 
 
 def main() -> None:

@@ -1,0 +1,137 @@
+"""Asks everybody the same, and says where the answers differ."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from gateway.parity.questions import Question
+
+ANSWER_S: Final = 60.0
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+
+_ITS_OWN: Final = frozenset({"date", "x-runner-backend", "x-runner-generation", "server-timing"})
+"""Says who answered, and when and how fast."""
+_OPAQUE: Final = frozenset({"etag", "last-modified", "set-cookie"})
+"""Whoever answers chooses it; that it is there is what counts."""
+_NAMES_THE_BACKEND: Final = ("backend", "generation")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One answer, as far as backends may not differ in it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One question, and what came of it.
+
+    Attributes:
+        statuses: by the name of who answered; 0: there was no answer.
+        differences: what differs, such as "status" or "header etag"; empty: nothing does.
+    """
+
+    question: Question
+    statuses: Mapping[str, int]
+    differences: tuple[str, ...]
+
+
+async def compare(origins: Mapping[str, str], questions: Iterable[Question]) -> list[Compared]:
+    """Ask each question everywhere, one after the other.
+
+    Args:
+        origins: by a name for who answers there.
+    """
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    found = []
+    async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
+        for number, question in enumerate(questions):
+            answers = {
+                name: await _ask(session, origin, question, request_id=f"parity-{number}")
+                for name, origin in origins.items()
+            }
+            found.append(
+                Compared(
+                    question=question,
+                    statuses={name: said.status for name, said in answers.items()},
+                    differences=tuple(differences(answers.values())),
+                )
+            )
+    return found
+
+
+def differences(answers: Iterable[Said]) -> list[str]:
+    """What is not the same in all of them.
+
+    >>> differences([Said(200, {"vary": "accept"}, b"a"), Said(200, {}, b"a")])
+    ['header vary']
+    """
+    first, *others = answers
+    found = []
+    if any(each.status != first.status for each in others):
+        found.append("status")
+    names = {name for each in (first, *others) for name in each.headers}
+    found += [
+        f"header {name}"
+        for name in sorted(names)
+        if any(each.headers.get(name) != first.headers.get(name) for each in others)
+    ]
+    if any(each.body != first.body for each in others):
+        found.append("body")
+    return found
+
+
+async def _ask(
+    session: aiohttp.ClientSession, origin: str, question: Question, *, request_id: str
+) -> Said:
+    asked = {**question.headers, "x-request-id": request_id}
+    try:
+        if question.after is not None:
+            async with session.request(question.method, origin + question.target) as before:
+                asked[question.after] = before.headers.get("etag", '"none"')
+        async with session.request(
+            question.method, origin + question.target, headers=asked, allow_redirects=False
+        ) as answer:
+            headers = _told(answer.headers.items())
+            return _anonymous(answer.status, headers, await _bounded(answer.content))
+    except (aiohttp.ClientError, TimeoutError) as failure:
+        return Said(0, {}, type(failure).__name__.encode())
+
+
+async def _bounded(stream: aiohttp.StreamReader) -> bytes:
+    found = bytearray()
+    async for part in stream.iter_any():
+        found += part
+        if len(found) > MAX_BODY_BYTES:
+            raise aiohttp.ClientPayloadError
+    return bytes(found)
+
+
+def _told(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    lowered = ((name.lower(), value) for name, value in headers)
+    return {
+        name: "(any)" if name in _OPAQUE else value
+        for name, value in lowered
+        if name not in _ITS_OWN
+    }
+
+
+def _anonymous(status: int, headers: dict[str, str], body: bytes) -> Said:
+    """JSON without the name of who wrote it, and in one order; everything else as it is."""
+    if not headers.get("content-type", "").partition(";")[0].endswith("json"):
+        return Said(status, headers, body)
+    without_length = {name: value for name, value in headers.items() if name != "content-length"}
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:  # to HEAD there is none
+        return Said(status, without_length, body)
+    if isinstance(document, dict):
+        for name in _NAMES_THE_BACKEND:
+            document.pop(name, None)
+    return Said(status, without_length, orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
