@@ -2,18 +2,19 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from click.testing import CliRunner, Result
 
 from backends.bundles import pack
 from gateway.app import create_app
-from gateway.cli import cli
 from gateway.installs.directory import install_bundle
 from gateway.parity.comparison import Said, differences
 from gateway.runner_app import ROUTES, runner_settings
@@ -21,7 +22,8 @@ from gateway.settings import load
 from tests.fakes.runner import FakeRunner
 
 TOKEN = "a-service-token-for-tests"
-HELLO = Path(__file__).parents[2] / "examples" / "hello"
+REPOSITORY = Path(__file__).parents[2]
+HELLO = REPOSITORY / "examples" / "hello"
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,23 @@ async def runner_url(environ: dict[str, str]) -> AsyncIterator[str]:
         yield str(server.make_url("")).rstrip("/")
 
 
+@dataclass(frozen=True)
+class Result:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
 async def parity(environ: Mapping[str, str], *arguments: str) -> Result:
-    """Run the verb; in a thread, because it has an event loop of its own."""
-    return await asyncio.to_thread(
-        CliRunner().invoke, cli, ["parity", *arguments], obj=dict(environ)
-    )
+    """Run the verb, in a process of its own: the runner here writes a log, too."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "parity", *arguments,
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY), **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    stdout, stderr = await process.communicate()
+    return Result(process.returncode or 0, stdout.decode(), stderr.decode())
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -70,7 +84,7 @@ async def test_the_same_bundle_behind_every_backend_answers_alike(
 ) -> None:
     everywhere = environ | {"RUNNER_DOCKER_HOST": runner_url, "RUNNER_BASE_URL": runner_url}
     result = await parity(everywhere)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["question", "embedded", "docker", "knative", "answers"]
     assert {line.rsplit(maxsplit=1)[1] for line in lines[1:]} == {"alike"}
