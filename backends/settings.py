@@ -1,7 +1,8 @@
 """What each backend needs to be opened. Frozen values; gateway.settings fills them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,33 @@ class EmbeddedSettings:
     content_security_policy: str | None = None  # replaces the default one
     frame_ancestors: str | None = None  # appended to the default one
     max_asset_bytes: int | None = None
+
+    def shared(self, among: int) -> Self:
+        """The part of one of `among` processes in the bounds on all of them together."""
+        return replace(
+            self,
+            max_concurrency=share(self.max_concurrency, among),
+            max_queue=share(self.max_queue, among),
+        )
+
+    def facts(self) -> dict[str, object]:
+        """What an operator wants to see: the bounds. No absolute paths."""
+        return {
+            "bundle_dir": self.bundle_dir.name,
+            "memory_mb": self.memory_mb,
+            "max_concurrency": self.max_concurrency,
+            "max_queue": self.max_queue,
+            "egress_allowlist": list(self.egress_allowlist),
+        }
+
+
+def share(bound: int, among: int) -> int:
+    """One part of a bound, rounded up, so that everybody has some.
+
+    >>> share(3, 2), share(0, 2)
+    (2, 0)
+    """
+    return -(-bound // among)
 
 
 BackendSettings = KnativeSettings | DockerSettings | EmbeddedSettings

@@ -9,16 +9,14 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from backends.contract import RunnerBackend
-from backends.factory import open_backend
 from backends.slot import Slot
 from gateway import pipeline
 from gateway.asset_cache.cache import AssetCache
+from gateway.backend_opening import backend_of
 from gateway.caller_auth import CallerAuth, caller_auth
 from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
 from gateway.fleet import Fleet, FleetOfOne
-from gateway.guest_process.start import starter
 from gateway.installs.factory import open_installs
 from gateway.jwt_key_fetching import KeysNotFetched
 from gateway.keys import (
@@ -57,11 +55,6 @@ from middleware.metrics import Metrics
 _log = structlog.get_logger("app")
 
 STATIC = Path(__file__).parent.parent / "static"
-
-
-async def backend_of(settings: Settings) -> RunnerBackend:
-    """Open the backend that the settings ask for; see open_backend."""
-    return await open_backend(settings.backend, starter(settings))
 
 
 OPENERS = Openers(backend=backend_of, installs=open_installs)

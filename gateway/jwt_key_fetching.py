@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
+from gateway.bounded_reading import AnswerTooLong, read_within
 from gateway.jwt_keys import KnownKeys, NoUsableKey, read_keys
 from middleware.errors import IdentityUnavailable
 from middleware.jwt_tokens import SigningKey
@@ -58,7 +59,9 @@ async def fetch_keys(url: str, times: FetchTimes = DEFAULT_TIMES) -> KnownKeys:
         ):
             if said.status != 200:
                 raise KeysNotFetched(f"answered_{said.status}")
-            content = await _bounded(said.content)
+            content = await read_within(said.content, MAX_ANSWER_BYTES)
+    except AnswerTooLong:
+        raise KeysNotFetched("answer_too_long") from None
     except TimeoutError:
         raise KeysNotFetched("no_answer_in_time") from None
     except (aiohttp.ClientError, OSError):
@@ -67,15 +70,6 @@ async def fetch_keys(url: str, times: FetchTimes = DEFAULT_TIMES) -> KnownKeys:
         return read_keys(content, shared_secrets=False)
     except NoUsableKey:
         raise KeysNotFetched("no_usable_key") from None
-
-
-async def _bounded(stream: aiohttp.StreamReader) -> bytes:
-    content = bytearray()
-    async for chunk in stream.iter_any():
-        content += chunk
-        if len(content) > MAX_ANSWER_BYTES:
-            raise KeysNotFetched("answer_too_long")
-    return bytes(content)
 
 
 class FetchedKeys:

@@ -34,6 +34,7 @@ __all__ = [
     "changed",
     "effective",
     "load",
+    "on_loopback",
     "restart_needed",
     "with_static_of",
 ]
@@ -192,6 +193,19 @@ def with_static_of(new: Settings, old: Settings) -> Settings:
         runner_port=old.runner_port,
         origins={**new.origins, **kept},
         variables=values,
+    )
+
+
+def on_loopback(settings: Settings, backend: BackendSettings, *, tenant: str) -> Settings:
+    """The same for a door that only this program uses: no TLS, callers of `tenant` known without
+    more ado, any port, and no files kept."""
+    return replace(
+        settings,
+        backend=backend,
+        listen=replace(settings.listen, host="127.0.0.1", port=0, tls_cert=None, tls_key=None),
+        auth=DevAuth(tenant=tenant),
+        asset_cache_bytes=0,
+        asset_cache_dir=None,
     )
 
 

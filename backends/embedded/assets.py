@@ -5,6 +5,7 @@ Caching is not decided here: that is the same for every backend, so the gateway 
 
 import asyncio
 import unicodedata
+from typing import Self
 
 from backends.asset_path import HTML, AssetPath, parse_asset_path
 from backends.bundles import BundleError, BundleNotFound, BundleStore
@@ -13,6 +14,7 @@ from backends.embedded.byte_range import ByteRange, RangeNotSatisfiable, parse_r
 from backends.embedded.conditional import client_has, range_still_counts
 from backends.embedded.ui_file import UiFile, UiFiles
 from backends.errors import AssetNotFound, Phase, RunnerProtocolError, RunnerTimeout
+from backends.settings import EmbeddedSettings
 
 DEFAULT_CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -43,6 +45,16 @@ class AssetFiles:
     ) -> None:
         self._files = UiFiles(store, max_asset_bytes=max_asset_bytes)
         self._policy = _policy(content_security_policy, frame_ancestors)
+
+    @classmethod
+    def of(cls, store: BundleStore, settings: EmbeddedSettings) -> Self:
+        """The files of `store`, as the settings have them served."""
+        return cls(
+            store,
+            content_security_policy=settings.content_security_policy,
+            frame_ancestors=settings.frame_ancestors,
+            max_asset_bytes=settings.max_asset_bytes,
+        )
 
     async def fetch(self, request: AssetRequest) -> AssetResponse:
         """Answer 200, 206, 304 or 416; a route of the page's own router answers the page.

@@ -75,12 +75,7 @@ class EmbeddedBackend:
             max_concurrency=settings.max_concurrency, max_queue=settings.max_queue
         )
         self._idempotent = IdempotentRuns()
-        self._assets = AssetFiles(
-            bundles,
-            content_security_policy=settings.content_security_policy,
-            frame_ancestors=settings.frame_ancestors,
-            max_asset_bytes=settings.max_asset_bytes,
-        )
+        self._assets = AssetFiles.of(bundles, settings)
 
     @classmethod
     async def open(
@@ -228,14 +223,9 @@ class EmbeddedBackend:
 
     async def metadata(self) -> Mapping[str, object]:
         """The engine, its limits and its load. No absolute paths."""
-        settings = self._settings
         return {
             "engine": f"wasmtime {self._engine.version}",
-            "bundle_dir": settings.bundle_dir.name,
-            "memory_mb": settings.memory_mb,
-            "max_concurrency": settings.max_concurrency,
-            "max_queue": settings.max_queue,
-            "egress_allowlist": list(settings.egress_allowlist),
+            **self._settings.facts(),
             **self._load(),
         }
 

@@ -56,12 +56,7 @@ class GuestProcessesBackend:
         self._closed = False
         # Here, because what one process has answered another one has to know.
         self._idempotent = IdempotentRuns()
-        self._assets = AssetFiles(
-            BundleStore(settings.bundle_dir),
-            content_security_policy=settings.content_security_policy,
-            frame_ancestors=settings.frame_ancestors,
-            max_asset_bytes=settings.max_asset_bytes,
-        )
+        self._assets = AssetFiles.of(BundleStore(settings.bundle_dir), settings)
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
         """Run the handler in one of the processes; see RunnerBackend.
@@ -97,9 +92,12 @@ class GuestProcessesBackend:
         place.turn = next(self._turns)
         return place
 
+    @property
+    def _serving(self) -> list[Place]:
+        return [each for each in self._places if each.serving.is_set()]
+
     def _least_busy(self) -> Place | None:
-        serving = [each for each in self._places if each.serving.is_set()]
-        return min(serving, key=_busyness) if serving else None
+        return min(self._serving, key=_busyness, default=None)
 
     async def fetch_asset(self, request: AssetRequest, /) -> AssetResponse:
         """Answer with a UI file of the bundle; see AssetFiles."""
@@ -120,7 +118,7 @@ class GuestProcessesBackend:
     async def health(self) -> BackendHealth:
         """Ready when one process runs and is well. Never raises."""
         began = time.perf_counter()
-        serving = [each for each in self._places if each.serving.is_set()]
+        serving = self._serving
         if self._closed or not serving:
             detail = "closed" if self._closed else "no_guest_process"
             return BackendHealth(readiness=Readiness.DOWN, detail=detail, facts=self._facts())
@@ -135,15 +133,7 @@ class GuestProcessesBackend:
 
     async def metadata(self) -> Mapping[str, object]:
         """The processes, their limits and their load. No absolute paths."""
-        settings = self._settings
-        return {
-            "bundle_dir": settings.bundle_dir.name,
-            "memory_mb": settings.memory_mb,
-            "max_concurrency": settings.max_concurrency,
-            "max_queue": settings.max_queue,
-            "egress_allowlist": list(settings.egress_allowlist),
-            **self._facts(),
-        }
+        return {**self._settings.facts(), **self._facts()}
 
     def _facts(self) -> dict[str, object]:
         return {"processes": [each.facts() for each in self._places]}
@@ -168,9 +158,8 @@ class GuestProcessesBackend:
             timeout_s=WARM_S,
             service_token=self._token,
         )
-        serving = [each for each in self._places if each.serving.is_set()]
         for failure in await asyncio.gather(
-            *(each.client.warm_up(page) for each in serving), return_exceptions=True
+            *(each.client.warm_up(page) for each in self._serving), return_exceptions=True
         ):
             if isinstance(failure, BackendError):
                 _log.warning("bundle_not_warmed", content_hash=content_hash, error=failure.reason)
@@ -198,12 +187,7 @@ async def open_guest_processes(
     """
     await asyncio.to_thread(settings.bundle_dir.mkdir, parents=True, exist_ok=True)
     token, size = secrets.token_urlsafe(24), settings.processes
-    share = replace(
-        settings,
-        processes=0,
-        max_concurrency=-(-settings.max_concurrency // size),
-        max_queue=-(-settings.max_queue // size),
-    )
+    share = replace(settings.shared(size), processes=0)
     places: list[Place] = []
     try:
         places.extend(Place(number, share, token, start) for number in range(size))

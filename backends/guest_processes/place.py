@@ -53,6 +53,7 @@ class Place:
         self._start = start
         self._process: GuestProcess | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._pause_s = FIRST_PAUSE_S
         self.client = RunnerClient(
             open_transport(address), address, public_base=settings.public_base, timeouts=_TIMEOUTS
         )
@@ -90,7 +91,6 @@ class Place:
         return process
 
     async def _keep(self, process: GuestProcess) -> None:
-        pause_s = FIRST_PAUSE_S
         while True:
             began = time.monotonic()
             status = await process.ended()
@@ -99,20 +99,21 @@ class Place:
             self.restarts += 1
             _log.error("guest_process_ended", place=self._task.place, status=status)
             if time.monotonic() - began >= STEADY_S:
-                pause_s = FIRST_PAUSE_S
-            while True:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-                try:
-                    process = await self._started()
-                except Exception as failure:  # noqa: BLE001 - the next try may go well
-                    _log.error(
-                        "guest_process_not_started",
-                        place=self._task.place,
-                        error=type(failure).__name__,
-                    )
-                else:
-                    break
+                self._pause_s = FIRST_PAUSE_S
+            process = await self._successor()
+
+    async def _successor(self) -> GuestProcess:
+        while True:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+            try:
+                return await self._started()
+            except Exception as failure:  # noqa: BLE001 - the next try may go well
+                _log.error(
+                    "guest_process_not_started",
+                    place=self._task.place,
+                    error=type(failure).__name__,
+                )
 
 
 async def any_serving(places: tuple[Place, ...], within_s: float) -> bool:

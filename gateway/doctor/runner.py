@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from backends.contract import BackendHealth, Readiness
-from backends.factory import open_backend
 from backends.knative_path.tls import client_context
 from backends.settings import EmbeddedSettings, KnativeSettings
+from gateway.backend_opening import backend_of
 from gateway.doctor.case import Case, shown_address
 from gateway.doctor.findings import Finding, failed, ok, warning
-from gateway.guest_process.start import starter
 
 _OPEN_S: Final = 5.0
 _DATE_S: Final = 2.0
@@ -80,7 +79,7 @@ async def _health(case: Case) -> Sequence[Finding]:
 
 
 async def _probe(case: Case) -> BackendHealth:
-    backend = await open_backend(case.settings.backend, starter(case.settings))
+    backend = await backend_of(case.settings)
     try:
         return await backend.health()
     finally:

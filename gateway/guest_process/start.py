@@ -18,9 +18,8 @@ from backends.guest_processes.process import (
     StartProcess,
 )
 from gateway.log_tap import TAP
-from gateway.settings import Settings
+from gateway.settings import Settings, on_loopback
 from gateway.supervisor.channel import frame
-from middleware.caller import DevAuth
 
 START_S: Final = 30.0
 STOP_S: Final = 5.0
@@ -74,16 +73,11 @@ def starter(settings: Settings) -> StartProcess:
 def _of_a_runner(settings: Settings, task: ProcessTask) -> Settings:
     """The same, without what is for callers of the gateway: they do not reach a guest process."""
     return replace(
-        settings,
-        listen=replace(settings.listen, host="127.0.0.1", tls_cert=None, tls_key=None),
-        backend=task.settings,
+        on_loopback(settings, task.settings, tenant=""),  # which counts where there is no token
         embedded=task.settings,
         service_token=task.token,
         service_token_file=None,
-        auth=DevAuth(tenant=""),  # counts only where there is no token
         max_body_bytes=MAX_ENVELOPE_BYTES,
-        asset_cache_bytes=0,
-        asset_cache_dir=None,
         secrets=settings.secrets | {task.token},
     )
 

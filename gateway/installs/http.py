@@ -14,6 +14,7 @@ import structlog
 from yarl import URL
 
 from backends.bundles import BundleError, BundleNotFound, BundleStore
+from gateway.bounded_reading import AnswerTooLong, read_within
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,
@@ -168,7 +169,9 @@ class RegistryInstalls:
                 allow_redirects=False,
             ) as answer:
                 _require_found(answer.status)
-                raw = await _bounded(answer.content)
+                raw = await read_within(answer.content, MAX_ANSWER_BYTES)
+        except AnswerTooLong:
+            raise RegistryUnavailable(reason="answer_too_large") from None
         except TimeoutError as error:
             raise RegistryUnavailable(reason="timeout") from error
         except aiohttp.ClientError as error:
@@ -217,15 +220,6 @@ def _require_found(status: int) -> None:
         case 401 | 403:
             raise RegistryUnavailable(reason="credentials_refused")
     raise RegistryUnavailable(reason=f"unexpected_status_{status}")
-
-
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    raw = bytearray()
-    async for chunk in content.iter_any():
-        raw += chunk
-        if len(raw) > MAX_ANSWER_BYTES:
-            raise RegistryUnavailable(reason="answer_too_large")
-    return bytes(raw)
 
 
 def _reason(error: aiohttp.ClientError) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from gateway.bounded_reading import AnswerTooLong, read_within
 from gateway.parity.questions import Question
 
 ANSWER_S: Final = 60.0
@@ -99,18 +100,11 @@ async def _ask(
             question.method, origin + question.target, headers=asked, allow_redirects=False
         ) as answer:
             headers = _told(answer.headers.items())
-            return _anonymous(answer.status, headers, await _bounded(answer.content))
-    except (aiohttp.ClientError, TimeoutError) as failure:
+            return _anonymous(
+                answer.status, headers, await read_within(answer.content, MAX_BODY_BYTES)
+            )
+    except (aiohttp.ClientError, TimeoutError, AnswerTooLong) as failure:
         return Said(0, {}, type(failure).__name__.encode())
-
-
-async def _bounded(stream: aiohttp.StreamReader) -> bytes:
-    found = bytearray()
-    async for part in stream.iter_any():
-        found += part
-        if len(found) > MAX_BODY_BYTES:
-            raise aiohttp.ClientPayloadError
-    return bytes(found)
 
 
 def _told(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

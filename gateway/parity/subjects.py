@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -15,12 +14,10 @@ from gateway.app import create_app
 from gateway.backend_settings import docker_settings, knative_settings
 from gateway.keys import LIVE
 from gateway.server import GatewayRunner
-from gateway.settings import Settings
-from middleware.caller import DevAuth
+from gateway.settings import Settings, on_loopback
 
 OPEN_S: Final = 30.0
 HEALTH_S: Final = 10.0
-_HOST: Final = "127.0.0.1"
 
 
 class LeftOut(Exception):
@@ -55,21 +52,14 @@ async def serving(
     """
     if backend is None:
         raise LeftOut("not_configured")
-    own = replace(
-        settings,
-        backend=backend,
-        listen=replace(settings.listen, host=_HOST, port=0, tls_cert=None, tls_key=None),
-        auth=DevAuth(tenant=tenant),
-        asset_cache_bytes=0,
-        asset_cache_dir=None,
-    )
+    own = on_loopback(settings, backend, tenant=tenant)
     app = create_app(own, load=lambda: own, access_sink=lambda _: None)
     server = GatewayRunner(app, own.listen, shutdown_s=0)
     try:
         await _opened(server, app)
-        site = web.TCPSite(server, _HOST, 0)
+        site = web.TCPSite(server, own.listen.host, own.listen.port)
         await site.start()
-        yield f"http://{_HOST}:{server.addresses[0][1]}"
+        yield f"http://{own.listen.host}:{server.addresses[0][1]}"
     finally:
         await server.cleanup()
 

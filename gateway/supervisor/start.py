@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from backends.settings import BackendSettings, EmbeddedSettings
+from backends.settings import BackendSettings, EmbeddedSettings, share
 from gateway.receipts import Outcome, Receipt
 from gateway.settings import Settings
 
@@ -33,13 +33,10 @@ class Started:
 
 
 def share_of(settings: Settings, workers: int) -> Settings:
-    """The settings of one of `workers` workers: bounds on the whole gateway are shared out.
-
-    Rounded up, so that every worker has some.
-    """
+    """The settings of one of `workers` workers: bounds on the whole gateway are shared out."""
     return replace(
         settings,
-        max_in_flight=_share(settings.max_in_flight, workers),
+        max_in_flight=share(settings.max_in_flight, workers),
         backend=_of_backend(settings.backend, workers),
         embedded=_of_embedded(settings.embedded, workers),
     )
@@ -50,13 +47,4 @@ def _of_backend(backend: BackendSettings, workers: int) -> BackendSettings:
 
 
 def _of_embedded(embedded: EmbeddedSettings, workers: int) -> EmbeddedSettings:
-    return replace(
-        embedded,
-        processes=_share(embedded.processes, workers),
-        max_concurrency=_share(embedded.max_concurrency, workers),
-        max_queue=_share(embedded.max_queue, workers),
-    )
-
-
-def _share(bound: int, workers: int) -> int:
-    return -(-bound // workers)
+    return replace(embedded.shared(workers), processes=share(embedded.processes, workers))

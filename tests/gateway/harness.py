@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from backends.manifest import Endpoint
-from gateway.app import backend_of, create_app
+from gateway.app import create_app
+from gateway.backend_opening import backend_of
 from gateway.installs.contract import ExtensionNotInstalled, Install, Installs
 from gateway.keys import LIVE
 from gateway.live import Live

@@ -13,9 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from backends.bundles import pack
 from gateway.app import create_app
-from gateway.installs.directory import install_bundle
 from gateway.parity.comparison import Said, differences
 from gateway.runner_app import ROUTES, runner_settings
 from gateway.settings import load
@@ -23,16 +21,6 @@ from tests.fakes.runner import FakeRunner
 
 TOKEN = "a-service-token-for-tests"
 REPOSITORY = Path(__file__).parents[2]
-HELLO = REPOSITORY / "examples" / "hello"
-
-
-@pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bundles")
-    archive = tmp_path_factory.mktemp("packed") / "hello.tar.zst"
-    pack(HELLO, archive)
-    install_bundle(root, archive, tenant="dev")
-    return root
 
 
 @pytest.fixture

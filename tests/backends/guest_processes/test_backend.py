@@ -129,30 +129,29 @@ async def test_what_cannot_be_started_again_is_tried_again_and_said(
     opening: Opening, asking: Asking, start_process: StartProcess
 ) -> None:
     # A machine that has no memory left for another process cannot be had for a test.
-    failures = asyncio.Event()
-    tries = 0
+    fails = False
+    tried: asyncio.Queue[None] = asyncio.Queue()
 
     async def start(task: ProcessTask) -> GuestProcess:
-        nonlocal tries
-        tries += 1
-        if failures.is_set():
+        if fails:
+            tried.put_nowait(None)
             raise ProcessNotStarted
         return await start_process(task)
 
     backend = await opening(1, start)
-    failures.set()
+    fails = True
     with capture_logs() as lines:
         os.kill((await _pids(backend))[0], signal.SIGKILL)
         async with asyncio.timeout(SOON_S):
-            while tries < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            for _ in range(2):
+                await tried.get()
     assert "guest_process_not_started" in {line["event"] for line in lines}
     health = await backend.health()
     assert (health.readiness, health.detail) == (Readiness.DOWN, "no_guest_process")
     with pytest.raises(RunnerUnreachable) as refused:
         await backend.execute(replace(asking(wat.ECHO), timeout_s=0.2))
     assert refused.value.reason == "no_guest_process"
-    failures.clear()
+    fails = False
     assert (await backend.execute(asking(wat.ECHO))).status == 200
 
 
