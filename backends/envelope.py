@@ -21,8 +21,9 @@ from backends.contract import (
     Pairs,
     SecretEnvelope,
     User,
+    is_identifier,
 )
-from backends.envelope_members import EnvelopeError
+from backends.envelope_members import EnvelopeError, Members
 from backends.ui_url import is_content_hash
 
 _ERROR_CLASS = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -34,6 +35,17 @@ _CONTEXT_MEMBERS = frozenset(
 )
 _HTTP_MEMBERS = frozenset({"method", "path", "query", "headers", "body_b64"})
 _TOP_MEMBERS = frozenset({"context", "http", "limits", "secret_envelope", "providers", "user"})
+_WHICH_BUNDLE = Members(str, "context", "content_hash", "tenant_id", "extension_id")
+_OF_CONTEXT = Members(str, "context", "request_id", "install_id", "version_id")
+_OF_LIMITS = Members(int, "limits", "timeout_ms", "memory_mb", "fuel")
+_REQUEST_LINE = Members(str, "http", "method", "path")
+_WHO = Members(str, "user", "user_id", "user_email", "user_name", "user_type")
+_FOR_WHOM = Members(str, "user", "client_name", "company_name", "client_id")
+_SEALED = Members(
+    str,
+    "secret_envelope",
+    *("ciphertext_b64", "algorithm", "key_path", "mount", "version", "expires_at"),
+)
 
 
 def encode_request(request: ExecuteRequest) -> bytes:
@@ -188,21 +200,31 @@ def decode_request(
     context = members.json_object(envelope, "context", "context")
     http = members.json_object(envelope, "http", "http")
     limits = members.json_object(envelope, "limits", "limits", default={})
-    body_b64 = members.text(http, "body_b64", "http.body_b64", default=None)
-    given_id = members.text(context, "request_id", "context.request_id", default=None)
+    content_hash, tenant_id, extension_id = _WHICH_BUNDLE.required(context)
+    given_id, install_id, version_id = _OF_CONTEXT.optional(context)
+    method, path = _REQUEST_LINE.required(http)
     return ExecuteRequest(
         request_id=given_id if given_id and _REQUEST_ID.fullmatch(given_id) else request_id,
-        context=_context(context, config_version, secrets_version),
-        method=members.required(http, "method", "http.method").upper(),
-        path=members.required(http, "path", "http.path"),
+        context=ExecuteContext(
+            tenant_id=tenant_id,
+            extension_id=extension_id,
+            content_hash=_bundle(tenant_id, extension_id, content_hash),
+            install_id=install_id,
+            version_id=version_id,
+            config=members.string_map(context, "config", "context.config"),
+            config_version=config_version,
+            secrets_version=secrets_version,
+        ),
+        method=method.upper(),
+        path=path,
         query=tuple(members.string_map(http, "query", "http.query").items()),
         headers=tuple(
-            (name.lower(), value)
-            for name, value in members.string_map(http, "headers", "http.headers").items()
+            [
+                (name.lower(), value)
+                for name, value in members.string_map(http, "headers", "http.headers").items()
+            ]
         ),
-        body=None
-        if body_b64 is None
-        else _from_base64(body_b64, reason="invalid_member", field="http.body_b64"),
+        body=_body(http),
         limits=_limits(limits, timeout_s),
         timeout_s=timeout_s,
         providers=members.strings(envelope, "providers", "providers"),
@@ -245,33 +267,45 @@ def decode_warmup(raw: bytes) -> str | None:
     return named if isinstance(named, str) and is_content_hash(named) else None
 
 
-def _context(
-    context: Mapping[str, Any], config_version: str | None, secrets_version: str | None
-) -> ExecuteContext:
-    content_hash = members.required(context, "content_hash", "context.content_hash").lower()
+@lru_cache(maxsize=256)  # an application asks for the same few; a refusal is not kept
+def _bundle(tenant_id: str, extension_id: str, content_hash: str) -> str:
+    """The hash as this program writes it, once the two ids beside it have proved well formed."""
+    for name, value in (("tenant_id", tenant_id), ("extension_id", extension_id)):
+        if not is_identifier(value):
+            raise EnvelopeError("invalid_member", f"context.{name}")
+    content_hash = content_hash.lower()
     if not content_hash.startswith("sha256:"):
         content_hash = f"sha256:{content_hash}"
     if not is_content_hash(content_hash):
         raise EnvelopeError("invalid_member", "context.content_hash")
-    return ExecuteContext(
-        tenant_id=members.identifier(context, "tenant_id"),
-        extension_id=members.identifier(context, "extension_id"),
-        content_hash=content_hash,
-        install_id=members.text(context, "install_id", "context.install_id", default=None),
-        version_id=members.text(context, "version_id", "context.version_id", default=None),
-        config=members.string_map(context, "config", "context.config"),
-        config_version=config_version,
-        secrets_version=secrets_version,
-    )
+    return content_hash
+
+
+def _body(http: Mapping[str, Any]) -> bytes | None:
+    body_b64 = http.get("body_b64")
+    if body_b64 is None:
+        return None
+    if not isinstance(body_b64, str):
+        raise EnvelopeError("wrong_type", "http.body_b64")
+    return _from_base64(body_b64, reason="invalid_member", field="http.body_b64")
 
 
 def _limits(limits: Mapping[str, Any], timeout_s: float) -> Limits:
+    return _within(timeout_s, *_OF_LIMITS.optional(limits))
+
+
+@lru_cache(maxsize=64)  # as few as there are kinds of handlers; a refusal is not kept
+def _within(
+    timeout_s: float, timeout_ms: int | None, memory_mb: int | None, fuel: int | None
+) -> Limits:
+    for name, value in (("timeout_ms", timeout_ms), ("memory_mb", memory_mb), ("fuel", fuel)):
+        if value is not None and value < 0:
+            raise EnvelopeError("wrong_type", f"limits.{name}")
     budget_ms = guest_timeout_ms(timeout_s)
-    wanted = members.natural(limits, "timeout_ms")
     return Limits(
-        timeout_ms=budget_ms if wanted is None else max(1, min(wanted, budget_ms)),
-        memory_mb=members.natural(limits, "memory_mb"),
-        fuel=members.natural(limits, "fuel"),
+        timeout_ms=budget_ms if timeout_ms is None else max(1, min(timeout_ms, budget_ms)),
+        memory_mb=memory_mb,
+        fuel=fuel,
     )
 
 
@@ -295,14 +329,15 @@ def _user(envelope: Mapping[str, Any]) -> User | None:
     user = members.json_object(envelope, "user", "user")
     if "client_name" in user and "company_name" in user:
         raise EnvelopeError("invalid_member", "user.company_name")
-    alias = members.text(user, "company_name", "user.company_name", default="") or ""
+    user_id, user_email, user_name, user_type = _WHO.required(user)
+    client_name, alias, client_id = _FOR_WHOM.optional(user)
     return User(
-        user_id=members.required(user, "user_id", "user.user_id"),
-        user_email=members.required(user, "user_email", "user.user_email"),
-        user_name=members.required(user, "user_name", "user.user_name"),
-        user_type=members.required(user, "user_type", "user.user_type"),
-        client_name=members.text(user, "client_name", "user.client_name", default=alias) or "",
-        client_id=members.text(user, "client_id", "user.client_id", default=None),
+        user_id=user_id,
+        user_email=user_email,
+        user_name=user_name,
+        user_type=user_type,
+        client_name=client_name or alias or "",
+        client_id=client_id,
         additional_fields=members.string_map(user, "additional_fields", "user.additional_fields"),
     )
 
@@ -311,17 +346,16 @@ def _secrets(envelope: Mapping[str, Any]) -> SecretEnvelope | None:
     if envelope.get("secret_envelope") is None:
         return None
     sealed = members.json_object(envelope, "secret_envelope", "secret_envelope")
-
-    def optional(name: str) -> str | None:
-        return members.text(sealed, name, f"secret_envelope.{name}", default=None)
-
+    ciphertext_b64, algorithm, key_path, mount, version, expires_at = _SEALED.optional(sealed)
+    if ciphertext_b64 is None:
+        raise EnvelopeError("missing_member", "secret_envelope.ciphertext_b64")
     return SecretEnvelope(
-        ciphertext_b64=members.required(sealed, "ciphertext_b64", "secret_envelope.ciphertext_b64"),
-        algorithm=optional("algorithm"),
-        key_path=optional("key_path"),
-        mount=optional("mount"),
-        version=optional("version"),
-        expires_at=optional("expires_at"),
+        ciphertext_b64=ciphertext_b64,
+        algorithm=algorithm,
+        key_path=key_path,
+        mount=mount,
+        version=version,
+        expires_at=expires_at,
     )
 
 
@@ -329,14 +363,17 @@ def _unknown(
     envelope: Mapping[str, Any], context: Mapping[str, Any], http: Mapping[str, Any]
 ) -> dict[str, dict[str, object]]:
     found = {}
-    for place, holder, known in (
-        ("envelope", envelope, _TOP_MEMBERS),
-        ("context", context, _CONTEXT_MEMBERS),
-        ("http", http, _HTTP_MEMBERS),
-    ):
-        if not holder.keys() <= known:
-            found[place] = {name: value for name, value in holder.items() if name not in known}
+    if not _TOP_MEMBERS.issuperset(envelope):
+        found["envelope"] = _without(_TOP_MEMBERS, envelope)
+    if not _CONTEXT_MEMBERS.issuperset(context):
+        found["context"] = _without(_CONTEXT_MEMBERS, context)
+    if not _HTTP_MEMBERS.issuperset(http):
+        found["http"] = _without(_HTTP_MEMBERS, http)
     return found
+
+
+def _without(known: frozenset[str], holder: Mapping[str, Any]) -> dict[str, object]:
+    return {name: value for name, value in holder.items() if name not in known}
 
 
 def _without_none(**members: str | None) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """Typed reading of an envelope's members: each refusal names the member at fault."""
 
 from collections.abc import Mapping
-from typing import Any
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
-from backends.contract import is_identifier
-
-_TEXTS = frozenset({str})  # a parser makes no subclasses of it
+_TEXTS: frozenset[type[object]] = frozenset({str})  # a parser makes no subclasses of it
+M = TypeVar("M", str, int)
 
 
 class EnvelopeError(ValueError):
@@ -34,36 +34,53 @@ def json_object(
     return value
 
 
-def required(holder: Mapping[str, Any], name: str, field: str) -> str:
-    value = holder.get(name)
-    if isinstance(value, str):
-        return value
-    raise EnvelopeError("missing_member" if value is None else "wrong_type", field)
+class Members(Generic[M]):
+    """Members of one object and one type, read together: a call for all instead of one for each.
 
+    Args:
+        kind: their type; of int, true and false are none.
+        place: the object, dotted from the top.
+        names: two of its members or more.
+    """
 
-def identifier(context: Mapping[str, Any], name: str) -> str:
-    value = required(context, name, f"context.{name}")
-    if not is_identifier(value):
-        raise EnvelopeError("invalid_member", f"context.{name}")
-    return value
+    def __init__(self, kind: type[M], place: str, *names: str) -> None:
+        self._place = place
+        self._names = names
+        self._all = itemgetter(*names)
+        self._there: frozenset[type[object]] = frozenset({kind})
+        self._there_or_not: frozenset[type[object]] = frozenset({kind, type(None)})
 
+    def required(self, holder: Mapping[str, Any]) -> tuple[M, ...]:
+        """The values, in the order of the names.
 
-def text(holder: Mapping[str, Any], name: str, field: str, default: str | None) -> str | None:
-    value = holder.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, str):
-        raise EnvelopeError("wrong_type", field)
-    return value
+        Raises:
+            EnvelopeError: "missing_member" or "wrong_type" with the first that is at fault.
+        """
+        try:
+            values: tuple[M, ...] = self._all(holder)
+        except KeyError:
+            values = ()
+        if values and self._there.issuperset(map(type, values)):
+            return values
+        raise self._first_fault(holder, self._there)
 
+    def optional(self, holder: Mapping[str, Any]) -> tuple[M | None, ...]:
+        """The values, in the order of the names; None for one that is null or not there.
 
-def natural(limits: Mapping[str, Any], name: str) -> int | None:
-    value = limits.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise EnvelopeError("wrong_type", f"limits.{name}")
-    return value
+        Raises:
+            EnvelopeError: "wrong_type" with the first that is something else.
+        """
+        values = tuple(map(holder.get, self._names))
+        if self._there_or_not.issuperset(map(type, values)):
+            return values
+        raise self._first_fault(holder, self._there_or_not)
+
+    def _first_fault(
+        self, holder: Mapping[str, Any], allowed: frozenset[type[object]]
+    ) -> EnvelopeError:
+        name = next(name for name in self._names if type(holder.get(name)) not in allowed)
+        reason = "missing_member" if holder.get(name) is None else "wrong_type"
+        return EnvelopeError(reason, f"{self._place}.{name}")
 
 
 def string_map(holder: Mapping[str, Any], name: str, field: str) -> dict[str, str]:

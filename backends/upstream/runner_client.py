@@ -205,23 +205,17 @@ class RunnerClient:
     ) -> ExecuteResult:
         response = answered if isinstance(answered, UpstreamResponse) else await answered
         try:
-            self._require_envelope(response)
+            _require_envelope(response)
+            if (content_length(response.headers) or 0) > self._max_answer_bytes:
+                raise RunnerProtocolError("answer_too_large", phase=Phase.BODY)
         except BackendError:
             await discard(response.body)
             raise
         return self._decoded(await read_whole(response.body, max_bytes=self._max_answer_bytes))
 
     def _whole_result(self, response: UpstreamResponse, body: WholeBody) -> ExecuteResult:
-        self._require_envelope(response)
+        _require_envelope(response)
         return self._decoded(body.take())
-
-    def _require_envelope(self, response: UpstreamResponse) -> None:
-        if response.status == 413:
-            raise RunnerRefusedSize("runner_said_413", phase=Phase.FIRST_BYTE)
-        if response.status != 200:
-            raise refusal(response.status, response.headers)
-        if fault := self._unreadable(response):
-            raise RunnerProtocolError(fault, phase=Phase.BODY)
 
     def _decoded(self, raw: bytes) -> ExecuteResult:
         if len(raw) > self._max_answer_bytes:
@@ -255,11 +249,13 @@ class RunnerClient:
             body_by=body_by,
         )
 
-    def _unreadable(self, response: UpstreamResponse) -> str | None:
-        length = content_length(response.headers)
-        if length is not None and length > self._max_answer_bytes:
-            return "answer_too_large"
-        for name, value in response.headers:
-            if name == "content-encoding" and value.strip().lower() != "identity":
-                return "unsupported_content_coding"  # none was asked for
-        return None
+
+def _require_envelope(response: UpstreamResponse) -> None:
+    if response.status == 413:
+        raise RunnerRefusedSize("runner_said_413", phase=Phase.FIRST_BYTE)
+    if response.status != 200:
+        raise refusal(response.status, response.headers)
+    for name, value in response.headers:
+        if name == "content-encoding" and value.strip().lower() != "identity":
+            # None was asked for.
+            raise RunnerProtocolError("unsupported_content_coding", phase=Phase.BODY)

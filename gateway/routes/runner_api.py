@@ -69,10 +69,15 @@ class _Prompted(Prompted[ExecuteResult]):
 
 def _call(request: web.Request, raw: bytes | None) -> ExecuteRequest | None:
     """What the envelope says; None: a field that routes it is missing."""
-    if not all(request.headers.get(name) for name in _ROUTING):
+    routing = (request.headers.get(_ROUTING[0]), request.headers.get(_ROUTING[1]))
+    if not all(routing):
         return None
     call = _decoded(request, raw or b"")
-    note(request, tenant=call.context.tenant_id, extension=call.context.extension_id)
+    tenant_id, extension_id = said = (call.context.tenant_id, call.context.extension_id)
+    if routing != said:  # the header chooses the bundle, and the body the identity
+        name = _ROUTING[routing[0] == tenant_id]
+        raise InvalidRequest("header_and_envelope_differ", field=name)
+    note(request, tenant=tenant_id, extension=extension_id)
     return call
 
 
@@ -125,7 +130,7 @@ def _same(expected: str | None, given: str | None) -> bool:
 def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
     settings = request.app[LIVE].settings
     try:
-        call = decode_request(
+        return decode_request(
             raw,
             timeout_s=settings.timeout_s,
             request_id=request_id_of(request),
@@ -136,12 +141,6 @@ def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
         )
     except EnvelopeError as broken:
         raise InvalidRequest(broken.reason, field=broken.field) from None
-    # The header chooses the bundle and the body the identity: they must be of one mind.
-    said = (call.context.tenant_id, call.context.extension_id)
-    for name, value in zip(_ROUTING, said, strict=True):
-        if request.headers[name] != value:
-            raise InvalidRequest("header_and_envelope_differ", field=name)
-    return call
 
 
 def _envelope(result: ExecuteResult) -> Answer:

@@ -104,10 +104,11 @@ async def test_with_nothing_configured_only_a_developers_own_machine_may(
     ("headers", "change", "field"),
     [
         ({"x-alga-tenant": "other"}, {}, "x-alga-tenant"),
+        ({"x-alga-extension": "other"}, {}, "x-alga-extension"),
         ({}, {"context": {}}, "context.content_hash"),
         ({}, {"limits": {"timeout_ms": "1"}}, "limits.timeout_ms"),
     ],
-    ids=["another-tenant", "no-context", "text-limit"],
+    ids=["another-tenant", "another-extension", "no-context", "text-limit"],
 )
 async def test_a_broken_envelope_is_refused_by_name(
     gateway: Gateway, headers: dict[str, str], change: dict[str, object], field: str
