@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from backends.errors import Phase
 from backends.guest_processes.process import GuestProcess, ProcessTask, StartProcess
 from backends.settings import EmbeddedSettings, Timeouts
 from backends.upstream.address import RunnerAddress
@@ -19,16 +20,22 @@ LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 30.0
 """One that served for as long may have ended by accident: its successor starts soon."""
 
+ASKED_EVERY_S: Final = 5.0
+SILENT_AFTER: Final = 3
+"""So many questions in a row without an answer, and it is taken to hang: load may cost one."""
+
 _NO_LIMIT_S: Final = 24 * 3600.0
 # A guest may be silent for as long as its call may take, as in this process: the call's own
 # budget ends it.
 _TIMEOUTS: Final = Timeouts(connect_s=2.0, first_byte_s=_NO_LIMIT_S, idle_s=_NO_LIMIT_S)
 
+_SILENT: Final = frozenset(f"{phase}_timeout" for phase in Phase)
+
 _log = structlog.get_logger("backends.guest_processes")
 
 
 class Place:
-    """Keeps a guest process running.
+    """Keeps a guest process running: starts another when one has ended, ends one that hangs.
 
     The socket that they accept on is this object's, so the address never changes, and a
     connection that came too late for one process is accepted by the next.
@@ -93,7 +100,7 @@ class Place:
     async def _keep(self, process: GuestProcess) -> None:
         while True:
             began = time.monotonic()
-            status = await process.ended()
+            status = await self._end_of(process)
             self.serving.clear()
             await process.stop()  # what is left of it here
             self.restarts += 1
@@ -101,6 +108,28 @@ class Place:
             if time.monotonic() - began >= STEADY_S:
                 self._pause_s = FIRST_PAUSE_S
             process = await self._successor()
+
+    async def _end_of(self, process: GuestProcess) -> int:
+        """Wait for its end, which comes at once when it has fallen silent."""
+        ended = asyncio.create_task(process.ended())
+        silent = asyncio.create_task(self._silence())
+        try:
+            await asyncio.wait((ended, silent), return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                _log.error("guest_process_silent", place=self._task.place)
+                process.kill()
+            return await ended
+        finally:
+            ended.cancel()
+            silent.cancel()
+
+    async def _silence(self) -> None:
+        """Wait until it leaves one question after the other unanswered."""
+        unanswered = 0
+        while unanswered < SILENT_AFTER:
+            await asyncio.sleep(ASKED_EVERY_S)
+            health = await self.client.health()
+            unanswered = unanswered + 1 if health.detail in _SILENT else 0
 
     async def _successor(self) -> GuestProcess:
         while True:

@@ -37,6 +37,9 @@ class GuestProcess(Protocol):
     async def ended(self) -> int:
         """Wait for its end. Returns the exit status, negative for a signal."""
 
+    def kill(self) -> None:
+        """End it at once, without a chance to finish anything; `ended` hears of it."""
+
     async def stop(self) -> None:
         """End it, within a bound. Safe to call twice."""
 

@@ -111,6 +111,11 @@ class StartedProcess:
         """See GuestProcess."""
         return await self._process.wait()
 
+    def kill(self) -> None:
+        """See GuestProcess."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
     async def stop(self) -> None:
         """See GuestProcess. It ends in order when its link does, else it is killed."""
         self._writer.close()
@@ -118,8 +123,7 @@ class StartedProcess:
             async with asyncio.timeout(STOP_S):
                 await self._process.wait()
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+            self.kill()
             await self._process.wait()
         if self._repeating is not None:
             self._repeating.cancel()

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from backends.contract import ExecuteRequest, Readiness
 from backends.errors import RunnerProtocolError, RunnerTimeout, RunnerUnreachable
+from backends.guest_processes import place
 from backends.guest_processes.backend import GuestProcessesBackend
 from backends.guest_processes.process import (
     GuestProcess,
@@ -111,6 +112,25 @@ async def test_a_crash_takes_its_own_calls_with_it_and_no_others(
     assert [(line["place"], line["status"]) for line in ended] == [(0, -signal.SIGABRT)]
     assert not kept.done()
     kept.cancel()
+
+
+async def test_one_that_hangs_is_ended_and_replaced(
+    opening: Opening, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "ASKED_EVERY_S", 0.05)
+    monkeypatch.setattr(place, "SILENT_AFTER", 1)
+    backend = await opening(1)
+    (pid,) = await _pids(backend)
+    call = asking(wat.ECHO)
+    assert (await backend.execute(call)).status == 200  # leaves a connection open
+    with capture_logs() as lines:
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(RunnerProtocolError):
+            await backend.execute(call)
+        assert (await backend.execute(call)).status == 200
+    assert not _is_there(pid)
+    events = [line["event"] for line in lines]
+    assert events.index("guest_process_silent") < events.index("guest_process_ended")
 
 
 async def test_calls_wait_for_a_process_when_none_is_left(opening: Opening, asking: Asking) -> None:
