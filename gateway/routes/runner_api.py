@@ -112,19 +112,20 @@ def require_service(request: web.Request) -> None:
     live = request.app[LIVE]
     token, auth = request[SERVICE_TOKEN], live.settings.auth
     key = auth.key if isinstance(auth, ProxyAuth) else None
-    if token is None and key is None:
-        if isinstance(auth, DevAuth) and live.settings.listen.is_loopback:
-            return
-        raise Unauthenticated("service_token_not_configured", challenge=_CHALLENGE)
-    given = ((token, request.headers.get(TOKEN_HEADER)), (key, request.headers.get(KEY_HEADER)))
-    if not any([_same(expected, said) for expected, said in given]):
+    if _knows(token, request.headers.get(TOKEN_HEADER)):
+        return
+    if _knows(key, request.headers.get(KEY_HEADER)):
+        return
+    if token is not None or key is not None:
         raise Unauthenticated("wrong_service_token", challenge=_CHALLENGE)
+    if not (isinstance(auth, DevAuth) and live.settings.listen.is_loopback):
+        raise Unauthenticated("service_token_not_configured", challenge=_CHALLENGE)
 
 
-def _same(expected: str | None, given: str | None) -> bool:
-    if expected is None or given is None:
+def _knows(secret: str | None, said: str | None) -> bool:
+    if secret is None or said is None:
         return False
-    return hmac.compare_digest(given.encode(errors="surrogateescape"), expected.encode())
+    return hmac.compare_digest(said.encode(errors="surrogateescape"), secret.encode())
 
 
 def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
