@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from types import MappingProxyType
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from backends.errors import AssetPathRefused
 
@@ -112,6 +112,16 @@ def parse_asset_path(path: str) -> AssetPath:
     if segments and "." in segments[-1] and _extension(segments[-1]) not in MEDIA_TYPES:
         raise AssetPathRefused("unknown_extension")
     return AssetPath(segments)
+
+
+def may_be_page(path: str) -> bool:
+    """Whether a path below a bundle can be answered by HTML: a page, or a route of its own.
+
+    >>> [may_be_page(path) for path in ("index.html", "a/Page.%48TM", "settings/", "app.js")]
+    [True, True, True, False]
+    """
+    name = unquote(path.rpartition("/")[2])
+    return "." not in name or name.lower().endswith((".html", ".htm"))
 
 
 def _decode(path: str) -> str:

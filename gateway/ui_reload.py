@@ -39,12 +39,6 @@ _ASKS_FOR_LESS: Final = frozenset({
 _HEAD: Final = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
 
 
-def may_be_page(path: str) -> bool:
-    """Whether a path below a bundle can be answered by HTML: a page, or a route of its own."""
-    name = path.rpartition("/")[2]
-    return "." not in name or name.lower().endswith(".html")
-
-
 def asking_for_all(request: AssetRequest) -> AssetRequest:
     """The same question, to be answered by the whole page, as it was written."""
     kept = tuple(pair for pair in request.headers if pair[0] not in _ASKS_FOR_LESS)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from backends.asset_path import may_be_page
 from backends.contract import AssetRequest, AssetResponse, Pairs, is_identifier
 from backends.header_policy import client_to_asset
 from backends.prompt import Withdraw
@@ -23,7 +24,7 @@ from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
 from gateway.routes.prompt import Prompted
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
-from gateway.ui_reload import asking_for_all, may_be_page, with_script
+from gateway.ui_reload import asking_for_all, with_script
 from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
@@ -114,7 +115,7 @@ class _Prompted(Prompted[AssetResponse]):
 
     def whole(self, outcome: AssetResponse) -> Answer | None:
         request, body = self.request, outcome.body
-        request._state[CACHE_RULE] = _cache_rule(outcome)
+        request._state[CACHE_RULE] = _cache_rule(outcome, address_of(request.raw_path))
         if isinstance(body, WholeBody):
             return Answer(outcome.status, _fields(request, outcome), body.view())
         if not isinstance(body, bytes):
@@ -133,7 +134,7 @@ async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> 
     note(request, tenant=tenant, extension=address.extension)
     live = request.app[LIVE]
     asked = _question(request, address, tenant, live)
-    reload = reload and may_be_page(address.path)
+    reload = reload and address.may_be_page
     with delegated(request, live) as generation:
         response = await request.app[ASSET_CACHE].fetch(
             asking_for_all(asked) if reload else asked, tenant, generation.backend.fetch_asset
@@ -142,7 +143,7 @@ async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> 
             response = await with_script(response, address.path, head=request.method == "HEAD")
         if address.path == _PAGE and request.method == "GET":
             generation.backend.page_fetched(asked)
-        request[CACHE_RULE] = _cache_rule(response)
+        request[CACHE_RULE] = _cache_rule(response, address)
         return await _send(request, response)
 
 
@@ -172,6 +173,7 @@ class Address(NamedTuple):
     tenant: str | None  # whom it names, which proves nothing
     signed: str | None  # the value that proves it
     query: str  # raw, without these two
+    may_be_page: bool  # HTML, for all that the path tells
 
     def query_for(self, tenant: str | None) -> str:
         """What the runner is asked with."""
@@ -207,7 +209,8 @@ def address_of(target: str, folder: str = "ext-ui") -> Address:
         raise InvalidRequest("invalid_extension", field="path")
     query = dict(query_pairs(raw_query))
     kept = with_fields(raw_query, without=frozenset({_TENANT, PARAMETER}))
-    return Address(extension, content_hash, path, query.get(_TENANT), query.get(PARAMETER), kept)
+    tenant, signed, is_page = query.get(_TENANT), query.get(PARAMETER), may_be_page(path)
+    return Address(extension, content_hash, path, tenant, signed, kept, is_page)
 
 
 def tenant_of_page(request: web.Request, address: Address) -> str | None:
@@ -247,12 +250,16 @@ def _told_tenant(request: web.Request, address: Address) -> str | None:
     return told or None
 
 
-def _cache_rule(response: AssetResponse) -> CacheRule:
-    """The address names the content, but a page must be able to name newer content."""
+def _cache_rule(response: AssetResponse, address: Address) -> CacheRule:
+    """The address names the content, but a page must be able to name newer content.
+
+    A 304 does not say what the client holds (RFC 9110 section 15.4.5), so the path has to.
+    """
+    is_page = address.may_be_page
     for name, value in response.headers:
         if name == "content-type":
-            return CacheRule.REVALIDATE if value.startswith(_HTML) else CacheRule.IMMUTABLE
-    return CacheRule.IMMUTABLE
+            is_page = value.lower().startswith(_HTML)
+    return CacheRule.REVALIDATE if is_page else CacheRule.IMMUTABLE
 
 
 def _fields(request: web.Request, found: AssetResponse) -> Pairs:

@@ -23,6 +23,10 @@ async def test_a_page_may_be_kept_and_must_be_asked_about(gateway: Gateway) -> N
         assert answer.headers["cache-control"] == "no-cache"
         assert "default-src" in answer.headers["content-security-policy"]
         assert answer.headers["x-runner-backend"] == "docker"
+        etag = answer.headers["etag"]
+    async with gateway.client.get(gateway.url + PAGE, headers={"If-None-Match": etag}) as answer:
+        assert answer.status == 304  # which replaces what the browser has noted of the page
+        assert answer.headers["cache-control"] == "no-cache"
 
 
 async def test_everything_else_never_changes_under_its_address(gateway: Gateway) -> None:
