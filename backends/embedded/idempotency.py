@@ -1,7 +1,7 @@
 """One run per idempotency key: duplicates share its answer, now or within ten minutes.
 
-The key is the caller's word within one tenant, extension, install, user, method and path,
-so nobody replays another's answer. Only what a guest answered is remembered: a call that
+The key is the caller's word within its scope (`scoped_key`), so nobody replays another's answer.
+Only what a guest answered is remembered: a call that
 failed may be tried again.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from backends.contract import ExecuteRequest, ExecuteResult
 from backends.errors import Phase, RunnerOverloaded, RunnerProtocolError, RunnerTimeout
+from backends.idempotency_scope import scoped_key
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _ENTRY_OVERHEAD_BYTES = 1_024
@@ -21,8 +22,6 @@ _HASHED_AT_ONCE_BYTES = 262_144
 """A longer body would hold up the event loop."""
 
 _REUSED = ExecuteResult(status=422, error="idempotency_key_reused")
-
-_Key = tuple[str | None, ...]
 
 
 @dataclass(slots=True)
@@ -54,8 +53,8 @@ class IdempotentRuns:
         self._max_bytes = max_bytes
         self._ttl_s = ttl_s
         self._clock = clock
-        self._running: dict[_Key, _Entry] = {}
-        self._answered: OrderedDict[_Key, _Entry] = OrderedDict()
+        self._running: dict[str, _Entry] = {}
+        self._answered: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -74,7 +73,7 @@ class IdempotentRuns:
             RunnerProtocolError: the run was given up because its backend was closed.
             BackendError: what the shared run raised.
         """
-        key = _key(request)
+        key = None if request.method in _SAFE_METHODS else scoped_key(request)
         if key is None:
             return await work()
         large = len(request.body or b"") > _HASHED_AT_ONCE_BYTES
@@ -106,7 +105,7 @@ class IdempotentRuns:
         self._bytes = 0
 
     def _start(
-        self, key: _Key, digest: bytes, work: Callable[[], Coroutine[object, object, ExecuteResult]]
+        self, key: str, digest: bytes, work: Callable[[], Coroutine[object, object, ExecuteResult]]
     ) -> _Entry:
         if len(self._running) >= self._max_entries:
             raise RunnerOverloaded("too_many_idempotent_runs")
@@ -115,7 +114,7 @@ class IdempotentRuns:
         entry.run.add_done_callback(lambda run: self._ended(key, entry, run))
         return entry
 
-    def _ended(self, key: _Key, entry: _Entry, run: asyncio.Task[ExecuteResult]) -> None:
+    def _ended(self, key: str, entry: _Entry, run: asyncio.Task[ExecuteResult]) -> None:
         del self._running[key]
         if run.cancelled() or run.exception() is not None or run.result().error is not None:
             return
@@ -136,21 +135,6 @@ class IdempotentRuns:
     def _forget_oldest(self) -> None:
         _, entry = self._answered.popitem(last=False)
         self._bytes -= entry.size
-
-
-def _key(request: ExecuteRequest) -> _Key | None:
-    if not request.idempotency_key or request.method in _SAFE_METHODS:
-        return None
-    context = request.context
-    return (
-        context.tenant_id,
-        context.extension_id,
-        context.install_id,
-        request.user.user_id if request.user else None,
-        request.method,
-        request.path,
-        request.idempotency_key,
-    )
 
 
 def _digest(request: ExecuteRequest) -> bytes:

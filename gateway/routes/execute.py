@@ -3,6 +3,7 @@
 Everything that can refuse a call without its body does so before the body is read.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -11,6 +12,7 @@ from aiohttp import hdrs, web
 from backends.contract import ExecuteRequest, ExecuteResult, Limits, Pairs
 from backends.envelope import guest_timeout_ms
 from backends.header_policy import client_to_guest, guest_to_client
+from backends.idempotency_scope import scoped_key
 from backends.prompt import Withdraw
 from gateway.answer import Answer
 from gateway.fast_path.parts import Done
@@ -120,12 +122,17 @@ class _Asked:
     def call(self, install: Install, body: bytes | None) -> ExecuteRequest:
         """The call, once `permit` has let it through."""
         request, place = self._request, self._place
+        settings = self.live.settings
         call = Call(method=request.method, query=place.query, body=body)
         if call.method == "POST":
             call = overridden(call)
             if call.method != self._early:  # the body had a word in it
                 self._require(call.method)
-        return _execute_request(request, install, call, place.path, self.live.settings.timeout_s)
+        asked = _execute_request(request, install, call, place.path, settings.timeout_s)
+        if asked.idempotency_key is None or isinstance(settings.auth, DevAuth):
+            return asked
+        # Not every runner asks whose a key is. The guest has read the client's own word.
+        return replace(asked, idempotency_key=scoped_key(asked))
 
     def _declared(self, install: Install) -> frozenset[str] | None:
         """The methods that the manifest has for this path; an unknown manifest has them all."""

@@ -304,6 +304,22 @@ async def test_the_proxys_key_tenant_and_user_are_believed(runner: FakeRunner) -
     assert "a-long-enough-proxy-key" not in str(call)
 
 
+async def test_among_tenants_a_runner_hears_whose_idempotency_key_it_is(
+    runner: FakeRunner,
+) -> None:
+    environ = in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY="a-long-enough-proxy-key")
+    own = {"x-gateway-key": "a-long-enough-proxy-key", "x-idempotency-key": "order-1"}
+    async with running(environ) as gateway:
+        for tenant in ("t-1", "t-1", "t-2"):
+            headers = own | {"x-alga-tenant": tenant}
+            async with gateway.client.post(gateway.url + ECHO, headers=headers) as answer:
+                assert answer.status == 200
+    first, again, other_tenant = (call.headers["x-idempotency-key"] for call in runner.executed)
+    assert first == again != other_tenant
+    said = {call.envelope["http"]["headers"]["x-idempotency-key"] for call in runner.executed}
+    assert said == {"order-1"}
+
+
 async def test_in_dev_mode_no_other_tenant_can_be_named(gateway: Gateway) -> None:
     status, problem = await gateway.problem("GET", HELLO, headers={"x-alga-tenant": "other"})
     assert (status, problem["error"]) == (403, "tenant_mismatch")

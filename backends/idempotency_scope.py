@@ -1,0 +1,27 @@
+"""Whose an idempotency key is: the same word of another caller, or for another call, is another."""
+
+import hashlib
+
+import orjson
+
+from backends.contract import ExecuteRequest
+
+
+def scoped_key(request: ExecuteRequest) -> str | None:
+    """A call's key within its tenant, extension, install, user, method and path: 32 hex digits.
+
+    None when it has no key.
+    """
+    if not request.idempotency_key:
+        return None
+    context = request.context
+    said = (
+        context.tenant_id,
+        context.extension_id,
+        context.install_id,
+        request.user.user_id if request.user else None,
+        request.method,
+        request.path,
+        request.idempotency_key,
+    )
+    return hashlib.blake2b(orjson.dumps(said), digest_size=16).hexdigest()
