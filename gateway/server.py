@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from backends.turn_writes import TurnTransport
+from gateway.client_transport import ClientTransport
 from gateway.dispatch import Dispatcher
 from gateway.fast_path.parts import Cancellable, FastProtocol
 from gateway.fast_path.path import FastPath
@@ -48,12 +48,14 @@ class GatewayProtocol(FastProtocol):
         "_all_over",
         "_app",
         "_body_left",
+        "_client",
         "_exchange",
         "_fast_path",
         "_head_deadline",
         "_head_timeout_s",
         "_held",
         "_reader",
+        "_stalled_after_s",
     )
 
     def __init__(
@@ -63,11 +65,14 @@ class GatewayProtocol(FastProtocol):
         loop: asyncio.AbstractEventLoop,
         app: web.Application,
         header_timeout_s: float,
+        stalled_after_s: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, loop=loop, **kwargs)
         self._app = app
         self._head_timeout_s = header_timeout_s
+        self._stalled_after_s = stalled_after_s
+        self._client: ClientTransport | None = None
         self._head_deadline: asyncio.TimerHandle | None = None
         self._fast_path: FastPath | None = app.get(FAST_PATH)
         self._reader: RequestReader | None = None  # made for the first request that may need it
@@ -77,12 +82,24 @@ class GatewayProtocol(FastProtocol):
         self._body_left = 0  # of the body that the library is reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(TurnTransport(cast(asyncio.Transport, transport)))
+        beneath = cast(asyncio.Transport, transport)
+        self._client = ClientTransport(beneath, self._stalled_after_s)
+        super().connection_made(self._client)
 
     def eof_received(self) -> None:
-        if isinstance(self.transport, TurnTransport):
-            self.transport.flush()
+        if self._client is not None:
+            self._client.flush()
         super().eof_received()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._client is not None:
+            self._client.watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._client is not None:
+            self._client.watched()
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is not None:
@@ -122,6 +139,9 @@ class GatewayProtocol(FastProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_complete()
+        if self._client is not None:
+            self._client.unwatch()
+            self._client = None
         super().connection_lost(exc)
         if self._exchange is not None:
             self._exchange.cancel()
@@ -288,5 +308,6 @@ class GatewayRunner(web.AppRunner):
             loop=made._loop,
             app=self.app,
             header_timeout_s=self._listen.header_timeout_s,
+            stalled_after_s=self._listen.body_idle_s,
             **made._kwargs,
         )

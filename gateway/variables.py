@@ -233,7 +233,9 @@ class ListenVariables(Section):
         Milliseconds, Static(), Field(description="How long a client may take to send its header.")
     ] = 15_000
     gateway_body_idle_timeout_ms: Annotated[
-        Milliseconds, Static(), Field(description="How long a client's body may pause.")
+        Milliseconds,
+        Static(),
+        Field(description="How long a client may pause: sending a body, or reading an answer."),
     ] = 15_000
     gateway_keepalive_timeout_ms: Annotated[
         Milliseconds, Static(), Field(description="How long an idle client connection is kept.")
