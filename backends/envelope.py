@@ -175,6 +175,7 @@ def decode_request(
     *,
     timeout_s: float,
     request_id: str,
+    guest_budget_s: float | None = None,
     idempotency_key: str | None = None,
     config_version: str | None = None,
     secrets_version: str | None = None,
@@ -183,9 +184,10 @@ def decode_request(
     """Read the envelope that a host application sent.
 
     Args:
-        timeout_s: the whole budget of the call; `limits.timeout_ms` is kept where it is
-            smaller and set to it where the caller sent none.
+        timeout_s: the whole budget of the call.
         request_id: counts when the envelope names none of its own that is well formed.
+        guest_budget_s: what the guest's time is a share of; None: the whole budget. A
+            `limits.timeout_ms` is kept where it is smaller than that share.
 
     Raises:
         EnvelopeError: "envelope_not_json", or "missing_member", "wrong_type" or
@@ -225,7 +227,7 @@ def decode_request(
             ]
         ),
         body=_body(http),
-        limits=_limits(limits, timeout_s),
+        limits=_limits(limits, guest_budget_s or timeout_s),
         timeout_s=timeout_s,
         providers=members.strings(envelope, "providers", "providers"),
         user=_user(envelope),
@@ -290,18 +292,18 @@ def _body(http: Mapping[str, Any]) -> bytes | None:
     return _from_base64(body_b64, reason="invalid_member", field="http.body_b64")
 
 
-def _limits(limits: Mapping[str, Any], timeout_s: float) -> Limits:
-    return _within(timeout_s, *_OF_LIMITS.optional(limits))
+def _limits(limits: Mapping[str, Any], budget_s: float) -> Limits:
+    return _within(budget_s, *_OF_LIMITS.optional(limits))
 
 
 @lru_cache(maxsize=64)  # as few as there are kinds of handlers; a refusal is not kept
 def _within(
-    timeout_s: float, timeout_ms: int | None, memory_mb: int | None, fuel: int | None
+    budget_s: float, timeout_ms: int | None, memory_mb: int | None, fuel: int | None
 ) -> Limits:
     for name, value in (("timeout_ms", timeout_ms), ("memory_mb", memory_mb), ("fuel", fuel)):
         if value is not None and value < 0:
             raise EnvelopeError("wrong_type", f"limits.{name}")
-    budget_ms = guest_timeout_ms(timeout_s)
+    budget_ms = guest_timeout_ms(budget_s)
     return Limits(
         timeout_ms=budget_ms if timeout_ms is None else max(1, min(timeout_ms, budget_ms)),
         memory_mb=memory_mb,

@@ -7,10 +7,13 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Budgets of one upstream exchange, in seconds. None of them is infinite."""
+    """Budgets of one upstream exchange, in seconds."""
 
     connect_s: float = 2.0
     first_byte_s: float = 25.0
+    call_first_byte_s: float | None = None
+    """The same for a handler's answer, which begins when the handler has ended; None: it has the
+    whole budget of its call."""
     idle_s: float = 15.0
 
 

@@ -1,8 +1,9 @@
 """From variables to what each backend needs to be opened."""
 
+import math
 import socket
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
 from backends.contract import BackendKind
 from backends.settings import (
@@ -17,6 +18,8 @@ from backends.settings import (
     Timeouts,
 )
 from gateway.variables import Variables
+
+FIRST_BYTE_MS: Final = 25_000
 
 
 def backend_settings(values: Variables) -> BackendSettings:
@@ -118,10 +121,20 @@ def _serving_api(values: Variables) -> ServingApi | None:
     )
 
 
+def guest_budget_s(values: Variables) -> float:
+    """What a handler's own time is a share of: the call's budget, or less where a limit is set."""
+    return (
+        min(values.ext_gateway_timeout_ms, values.runner_first_byte_timeout_ms or math.inf) / 1000
+    )
+
+
 def _timeouts(values: Variables) -> Timeouts:
+    chosen_ms = values.runner_first_byte_timeout_ms
+    first_byte_ms = chosen_ms or min(FIRST_BYTE_MS, values.ext_gateway_timeout_ms)
     return Timeouts(
         connect_s=values.runner_connect_timeout_ms / 1000,
-        first_byte_s=(values.runner_first_byte_timeout_ms or 0) / 1000,
+        first_byte_s=first_byte_ms / 1000,
+        call_first_byte_s=None if chosen_ms is None else chosen_ms / 1000,
         idle_s=values.runner_idle_timeout_ms / 1000,
     )
 

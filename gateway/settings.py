@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from backends.settings import BackendSettings, EmbeddedSettings
-from gateway.backend_settings import backend_settings, embedded_settings
+from gateway.backend_settings import backend_settings, embedded_settings, guest_budget_s
 from gateway.environment import Origin, Sources, read_sources
 from gateway.jwt_settings import DEFAULT_ALGORITHMS, AuthSettings, JwtSettings
 from gateway.setting_problems import SettingProblem, SettingsError
@@ -88,6 +88,7 @@ class Settings:
     service_token_file: Path | None
     public_base: str
     timeout_s: float
+    guest_budget_s: float  # of it, what a handler's own limit is a share of
     auth: AuthSettings
     admin_token: str | None = field(repr=False)
     max_body_bytes: int
@@ -239,6 +240,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         service_token_file=values.runner_service_token_file,
         public_base=values.runner_public_base,
         timeout_s=values.ext_gateway_timeout_ms / 1000,
+        guest_budget_s=guest_budget_s(values),
         auth=_auth(values),
         admin_token=values.gateway_admin_token,
         max_body_bytes=values.gateway_max_body_bytes,

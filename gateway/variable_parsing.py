@@ -36,13 +36,9 @@ def parse(texts: Mapping[str, str]) -> tuple[Variables, list[SettingProblem]]:
 def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
     """Fill in the defaults that depend on other variables or on this machine."""
     remote = BackendKind.KNATIVE if values.runner_base_url else BackendKind.EMBEDDED
-    first_byte_ms = values.runner_first_byte_timeout_ms
-    if first_byte_ms is None:
-        first_byte_ms = min(25_000, values.ext_gateway_timeout_ms)
     return values.model_copy(
         update={
             "runner_backend": values.runner_backend or remote,
-            "runner_first_byte_timeout_ms": first_byte_ms,
             "runner_max_concurrency": values.runner_max_concurrency or os.cpu_count() or 1,
             "gateway_log_format": values.gateway_log_format
             or ("console" if on_terminal else "json"),

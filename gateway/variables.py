@@ -73,8 +73,14 @@ class RunnerVariables(Section):
     ] = 2_000
     runner_first_byte_timeout_ms: Annotated[
         Milliseconds | None,
-        Otherwise("`25000`, or `EXT_GATEWAY_TIMEOUT_MS` when that is less"),
-        Field(description="How long the runner may think before it answers."),
+        Otherwise(
+            "`25000`, or `EXT_GATEWAY_TIMEOUT_MS` when that is less, for UI files; handlers have "
+            "the whole budget of their call"
+        ),
+        Field(
+            description="How long the runner may think before it answers. A handler answers when "
+            "it has ended, so its own limit follows what is set here."
+        ),
     ] = None
     runner_idle_timeout_ms: Annotated[
         Milliseconds, Field(description="How long an answer under way may pause.")

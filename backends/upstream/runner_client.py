@@ -140,7 +140,7 @@ class RunnerClient:
                 headers=warmup_to_runner(page) + self._credentials(),
                 own=own_of(page),
                 body=encode_warmup(page.content_hash),
-                budget=self._budget(body_by=ends),
+                budget=self._budget(self._timeouts.first_byte_s, body_by=ends),
             )
         )
         await discard(response.body)
@@ -154,7 +154,10 @@ class RunnerClient:
                     method="GET",
                     target=f"{self._address.base_path}/healthz",
                     headers=self._credentials(),
-                    budget=self._budget(body_by=time.monotonic() + self._health_budget_s),
+                    budget=self._budget(
+                        self._timeouts.first_byte_s,
+                        body_by=time.monotonic() + self._health_budget_s,
+                    ),
                 )
             )
 
@@ -197,7 +200,9 @@ class RunnerClient:
             headers=to_runner(request) + self._credentials(),
             own=own_of(request),
             body=encode_request(request),
-            budget=self._budget(body_by=time.monotonic() + request.timeout_s),
+            budget=self._budget(
+                self._timeouts.call_first_byte_s, body_by=time.monotonic() + request.timeout_s
+            ),
         )
 
     async def _result(
@@ -231,7 +236,9 @@ class RunnerClient:
             target=asset_target(self._address, request),
             headers=asset_to_runner(request) + self._credentials(),
             own=own_of(request),
-            budget=self._budget(head_by=time.monotonic() + request.timeout_s),
+            budget=self._budget(
+                self._timeouts.first_byte_s, head_by=time.monotonic() + request.timeout_s
+            ),
         )
 
     async def _late_asset(
@@ -240,10 +247,16 @@ class RunnerClient:
         response = answered if isinstance(answered, UpstreamResponse) else await answered
         return await asset_response(response, request, self._site)
 
-    def _budget(self, *, head_by: float | None = None, body_by: float | None = None) -> Budget:
+    def _budget(
+        self,
+        first_byte_s: float | None,
+        *,
+        head_by: float | None = None,
+        body_by: float | None = None,
+    ) -> Budget:
         return Budget(
             connect_s=self._timeouts.connect_s,
-            first_byte_s=self._timeouts.first_byte_s,
+            first_byte_s=first_byte_s,
             idle_s=self._timeouts.idle_s,
             head_by=head_by,
             body_by=body_by,

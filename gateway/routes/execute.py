@@ -25,6 +25,7 @@ from gateway.routes.method_override import Call, from_query, overridden
 from gateway.routes.prompt import Prompted
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import handler_path, query_pairs, split_raw
+from gateway.settings import Settings
 from middleware.access_log import note
 from middleware.body_limit import read_body
 from middleware.caching import CACHE_RULE, CacheRule
@@ -128,7 +129,7 @@ class _Asked:
             call = overridden(call)
             if call.method != self._early:  # the body had a word in it
                 self._require(call.method)
-        asked = _execute_request(request, install, call, place.path, settings.timeout_s)
+        asked = _execute_request(request, install, call, place.path, settings)
         if asked.idempotency_key is None or isinstance(settings.auth, DevAuth):
             return asked
         # Not every runner asks whose a key is. The guest has read the client's own word.
@@ -177,7 +178,7 @@ async def _body(request: web.Request) -> bytes | None:
 
 
 def _execute_request(
-    request: web.Request, install: Install, call: Call, path: str, timeout_s: float
+    request: web.Request, install: Install, call: Call, path: str, settings: Settings
 ) -> ExecuteRequest:
     request_id = request_id_of(request)
     caller = request[CALLER]
@@ -197,8 +198,8 @@ def _execute_request(
         query=call.query,
         headers=of_fields(request, client_to_guest) + own,
         body=call.body,
-        limits=_limits(timeout_s),
-        timeout_s=timeout_s,
+        limits=_limits(settings.guest_budget_s),
+        timeout_s=settings.timeout_s,
         providers=install.providers,
         user=caller.user,
         secret_envelope=install.secret_envelope,
@@ -208,8 +209,8 @@ def _execute_request(
 
 
 @lru_cache(maxsize=16)
-def _limits(timeout_s: float) -> Limits:
-    return Limits(timeout_ms=guest_timeout_ms(timeout_s))
+def _limits(budget_s: float) -> Limits:
+    return Limits(timeout_ms=guest_timeout_ms(budget_s))
 
 
 def _idempotency_key(request: web.Request, method: str) -> str | None:

@@ -134,6 +134,7 @@ def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
         return decode_request(
             raw,
             timeout_s=settings.timeout_s,
+            guest_budget_s=settings.guest_budget_s,
             request_id=request_id_of(request),
             idempotency_key=request.headers.get("x-idempotency-key") or None,
             config_version=request.headers.get("x-ext-config-version"),

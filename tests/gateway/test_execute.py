@@ -249,6 +249,16 @@ async def test_a_runner_that_is_not_there_is_unreachable_at_once(
     assert problem["retryable"] is True
 
 
+async def test_a_limited_first_byte_limits_the_guest_too(runner: FakeRunner) -> None:
+    async with (
+        running(in_front_of(runner, RUNNER_FIRST_BYTE_TIMEOUT_MS="4000")) as gateway,
+        gateway.client.get(gateway.url + HELLO) as answer,
+    ):
+        assert answer.status == 200
+    (call,) = runner.executed
+    assert call.envelope["limits"]["timeout_ms"] == 3600
+
+
 async def test_a_silent_runner_runs_out_of_the_first_byte_budget(runner: FakeRunner) -> None:
     runner.may_answer.clear()
     async with running(in_front_of(runner, RUNNER_FIRST_BYTE_TIMEOUT_MS="50")) as gateway:

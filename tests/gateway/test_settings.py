@@ -76,7 +76,7 @@ def test_knative_gets_its_host_token_and_budgets(tmp_path: Path) -> None:
     assert settings.backend == KnativeSettings(
         base_url="https://ingress:8443",
         public_base="https://ext.example",
-        timeouts=Timeouts(connect_s=0.25, first_byte_s=1.5, idle_s=0.9),
+        timeouts=Timeouts(connect_s=0.25, first_byte_s=1.5, call_first_byte_s=1.5, idle_s=0.9),
         token_file=token,
         host="runner.ns.example",
     )
@@ -184,6 +184,15 @@ def test_a_shorter_whole_budget_shortens_the_default_first_byte_budget() -> None
     backend = load({"RUNNER_BASE_URL": "http://r", "EXT_GATEWAY_TIMEOUT_MS": "5000"}).backend
     assert isinstance(backend, KnativeSettings)
     assert backend.timeouts.first_byte_s == 5
+
+
+def test_a_handler_has_its_whole_budget_unless_the_first_byte_is_limited() -> None:
+    environ = {"RUNNER_BASE_URL": "http://r"}
+    for limit, budget_s in ({}, 30), ({"RUNNER_FIRST_BYTE_TIMEOUT_MS": "4000"}, 4):
+        settings = load(environ | limit)
+        assert isinstance(settings.backend, KnativeSettings)
+        assert settings.backend.timeouts.call_first_byte_s == (budget_s if limit else None)
+        assert settings.guest_budget_s == budget_s
 
 
 def test_logs_look_for_eyes_on_a_terminal_unless_told() -> None:

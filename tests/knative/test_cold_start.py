@@ -87,7 +87,7 @@ async def test_a_call_is_not_told_before_the_budget_for_starts_is_spent(
 async def test_a_start_may_take_longer_than_an_answer_otherwise_may(
     runner: FakeRunner, tmp_path: Path
 ) -> None:
-    hasty = Timeouts(first_byte_s=0.1)
+    hasty = Timeouts(call_first_byte_s=0.1)
     async with KnativeRig(fake_pod(runner), asleep=True, envoy=False) as rig:
         patient = await open_knative(by_service(rig, tmp_path, timeouts=hasty))
         impatient = await open_knative(by_host(rig, timeouts=hasty))

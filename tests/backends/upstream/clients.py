@@ -12,6 +12,7 @@ def open_client(
     max_answer_bytes: int = 2**20,
     max_connections: int = 8,
     connect_s: float = 2.0,
+    first_byte_s: float = 25.0,
     health_budget_s: float = 2.0,
 ) -> RunnerClient:
     """Speaks to `url`; the caller closes it."""
@@ -20,7 +21,7 @@ def open_client(
         Http1Transport(address, max_connections=max_connections),
         address,
         public_base="/runner",
-        timeouts=Timeouts(connect_s=connect_s),
+        timeouts=Timeouts(connect_s=connect_s, first_byte_s=first_byte_s),
         max_answer_bytes=max_answer_bytes,
         health_budget_s=health_budget_s,
     )

@@ -15,7 +15,7 @@ from backends.errors import (
     RunnerUnreachable,
 )
 from backends.upstream.runner_client import RunnerClient
-from tests.backends.calls import execute_request
+from tests.backends.calls import asset_request, execute_request
 from tests.backends.upstream.clients import open_client
 from tests.fakes.raw_runner import RawRunner, Step, chunked, hang, head, response, send, trickle
 from tests.fakes.runner import Envelope, FakeRunner, HttpAnswer
@@ -57,6 +57,19 @@ async def test_a_guests_answer_is_the_envelopes_and_not_the_transports(
     result = await client.execute(execute_request())
     assert (result.status, result.body) == (418, b"short and stout")
     assert result.headers == (("content-type", "text/teapot"),)
+
+
+async def test_a_handler_may_think_for_longer_than_a_file_may(runner: FakeRunner) -> None:
+    client = open_client(runner.url, first_byte_s=0.05)
+    runner.may_answer.clear()
+    call = asyncio.create_task(client.execute(execute_request()))
+    await runner.asked.get()
+    with pytest.raises(RunnerTimeout):
+        await client.fetch_asset(asset_request())
+    assert not call.done()
+    runner.may_answer.set()
+    assert (await call).status == 200
+    await client.aclose()
 
 
 async def test_an_error_in_the_envelope_keeps_its_class_and_loses_its_detail(
