@@ -1,6 +1,8 @@
 """UI files over the runner protocol: the request target, and what each answer means."""
 
+import asyncio
 import re
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -8,7 +10,7 @@ from urllib.parse import quote
 
 from backends.asset_path import parse_asset_path
 from backends.contract import AssetRequest, AssetResponse, ByteStream, Pairs
-from backends.errors import AssetNotFound, AssetPathRefused, Phase
+from backends.errors import AssetNotFound, AssetPathRefused, Phase, RunnerTimeout
 from backends.header_policy import asset_from_runner
 from backends.redirects import rewrite_location
 from backends.upstream.address import RunnerAddress
@@ -64,11 +66,16 @@ class RunnerSite:
 
 
 async def asset_response(
-    response: UpstreamResponse, request: AssetRequest, site: RunnerSite
+    response: UpstreamResponse, request: AssetRequest, site: RunnerSite, *, first_byte_by: float
 ) -> AssetResponse:
     """Turn a runner's answer into one to pass on; every other kind is raised.
 
+    Args:
+        first_byte_by: when the client must hear of it, in time.monotonic(). A small file is
+            collected first, so its last byte is due then.
+
     Raises:
+        RunnerTimeout: that instant is over.
         AssetNotFound, AssetPathRefused: the runner's 404 and 400.
         BackendError: every other status, a redirect off the runner, a body that broke off.
     """
@@ -76,12 +83,20 @@ async def asset_response(
     if ready is not None:
         return ready
     if _is_content(response, request):
-        whole = await read_whole(response.body, max_bytes=SMALL_BYTES)
+        whole = await _collected(response.body, first_byte_by)
         return AssetResponse(
             status=response.status, headers=asset_from_runner(response.headers), body=whole
         )
     await discard(response.body)
     return _without_content(response, request, site)
+
+
+async def _collected(body: ByteStream, by: float) -> bytes:
+    try:
+        async with asyncio.timeout(max(0.0, by - time.monotonic())):
+            return await read_whole(body, max_bytes=SMALL_BYTES)
+    except TimeoutError:
+        raise RunnerTimeout(phase=Phase.TOTAL) from None
 
 
 def ready_response(

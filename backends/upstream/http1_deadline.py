@@ -36,6 +36,11 @@ class Deadline:
         """Wait for the next part of a body."""
         self._start(Phase.IDLE, budget.idle_s, None, budget.body_by)
 
+    @property
+    def has_passed(self) -> bool:
+        """Whether that instant is over, called or not."""
+        return time.monotonic() >= self._at
+
     def lift(self) -> None:
         """Nothing is being waited for."""
         self._at = math.inf

@@ -184,6 +184,9 @@ class Http1Connection(asyncio.Protocol):
         if body is not None:
             content = reader.take()
             if content or reader.complete:  # framing alone is no progress
+                if self._deadline.has_passed and not reader.complete:
+                    self._expired()  # its timer waits for a turn that a busy runner never leaves
+                    return
                 self._deadline.lift()
                 body.put(content, complete=reader.complete)
         elif reader.head_complete and self._heard is not None:

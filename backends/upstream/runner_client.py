@@ -1,5 +1,6 @@
 """The runner protocol over a transport: what is sent, and what the answers mean."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -104,8 +105,8 @@ class RunnerClient:
 
     async def fetch_asset(self, request: AssetRequest) -> AssetResponse:
         """GET or HEAD of one UI file; the first byte within request.timeout_s."""
-        response = await self._transport.exchange(self._question(request))
-        return await asset_response(response, request, self._site)
+        asked = self._question(request)
+        return await self._late_asset(self._transport.exchange(asked), request, asked)
 
     def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None:
         """See PromptBackend.begin_asset."""
@@ -118,12 +119,12 @@ class RunnerClient:
                 except BackendError as failure:
                     told(failure)
                 else:
-                    told(self._late_asset(outcome, request) if ready is None else ready)
+                    told(self._late_asset(outcome, request, asked) if ready is None else ready)
             elif isinstance(outcome, BackendError):
                 again = self._transport.second_attempt(outcome, asked)
-                told(outcome if again is None else self._late_asset(again, request))
+                told(outcome if again is None else self._late_asset(again, request, asked))
             else:
-                told(self._late_asset(self._transport.watched(outcome, asked), request))
+                told(self._late_asset(self._transport.watched(outcome, asked), request, asked))
 
         return self._transport.begin(asked, heard)
 
@@ -242,10 +243,14 @@ class RunnerClient:
         )
 
     async def _late_asset(
-        self, answered: UpstreamResponse | Awaitable[UpstreamResponse], request: AssetRequest
+        self,
+        answered: UpstreamResponse | Awaitable[UpstreamResponse],
+        request: AssetRequest,
+        asked: UpstreamRequest,
     ) -> AssetResponse:
         response = answered if isinstance(answered, UpstreamResponse) else await answered
-        return await asset_response(response, request, self._site)
+        by = asked.budget.head_by or math.inf
+        return await asset_response(response, request, self._site, first_byte_by=by)
 
     def _budget(
         self,

@@ -150,6 +150,17 @@ def trickle(start: bytes, *, byte: bytes = b" ", every_s: float = 0.01) -> Step:
     return step
 
 
+def flood(start: bytes, part: bytes, *, at_once: int = 64) -> Step:
+    """Send `start`, then `part` again and again, as fast as it is taken, until the peer leaves."""
+
+    async def step(wire: Wire) -> None:
+        await wire.send(start)
+        while wire.open:
+            await wire.send(part * at_once)
+
+    return step
+
+
 class RawRunner:
     """Listens on 127.0.0.1 between `async with` and its end.
 

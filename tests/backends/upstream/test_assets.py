@@ -17,7 +17,7 @@ from backends.errors import (
 from backends.upstream.runner_client import RunnerClient
 from tests.backends.calls import asset_request
 from tests.backends.upstream.clients import open_client
-from tests.fakes.raw_runner import RawRunner, hang, head, response, send
+from tests.fakes.raw_runner import RawRunner, hang, head, response, send, trickle
 from tests.fakes.runner import FakeRunner, HttpAnswer, UiFile
 
 BASE = "/ext-ui/ext-1/sha256%3A" + "5a" * 32
@@ -225,6 +225,17 @@ async def test_the_budget_of_a_file_ends_with_its_first_byte() -> None:
         with pytest.raises(RunnerTimeout) as caught:
             await client.fetch_asset(asset_request(timeout_s=0.1))
         assert caught.value.phase is Phase.TOTAL
+        await client.aclose()
+
+
+async def test_a_small_file_that_trickles_is_due_within_the_budget() -> None:
+    """It is collected, so the client has heard nothing of it yet."""
+    async with RawRunner(trickle(response(b"", length=1_000), byte=b"x")) as raw:
+        client = open_client(raw.url)
+        with pytest.raises(RunnerTimeout) as caught:
+            await client.fetch_asset(asset_request(timeout_s=0.1))
+        assert caught.value.phase is Phase.TOTAL
+        assert await raw.left.get() == 1
         await client.aclose()
 
 

@@ -9,7 +9,7 @@ from backends.errors import Phase, RunnerTimeout
 from backends.upstream.transport import Budget
 from tests.backends.upstream.conftest import OpenTransport
 from tests.backends.upstream.exchanges import ask
-from tests.fakes.raw_runner import RawRunner, Wire, hang, head, response, trickle
+from tests.fakes.raw_runner import RawRunner, Wire, flood, hang, head, response, trickle
 
 SOON = 0.1
 
@@ -66,6 +66,16 @@ async def test_a_body_that_trickles_keeps_the_idle_limit_but_not_the_total(
     async with RawRunner(trickle(response(b"", length=10**6))) as runner:
         limits = budget(idle_s=5, body_by=time.monotonic() + 3 * SOON)
         assert await timeout_of(open_transport, runner, limits) is Phase.TOTAL
+
+
+async def test_a_runner_that_never_pauses_does_not_outrun_the_total(
+    open_transport: OpenTransport,
+) -> None:
+    padded = b"1;" + b"p" * 1_000 + b"\r\nx\r\n"  # so that no bound on content ends it
+    async with RawRunner(flood(head(fields=[("Transfer-Encoding", "chunked")]), padded)) as runner:
+        limits = budget(body_by=time.monotonic() + SOON)
+        async with asyncio.timeout(3):  # thirty times as long
+            assert await timeout_of(open_transport, runner, limits) is Phase.TOTAL
 
 
 async def test_the_total_counts_before_the_first_byte_too(open_transport: OpenTransport) -> None:
