@@ -87,7 +87,7 @@ class DockerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostApiSettings:
-    """The host application's internal API, for scheduler, invoicing, clients and services."""
+    """The host application's internal API: storage, scheduler, invoicing, clients, services."""
 
     base_url: str
     token: str = field(repr=False)
@@ -120,13 +120,14 @@ class EmbeddedSettings:
         )
 
     def facts(self) -> dict[str, object]:
-        """What an operator wants to see: the bounds. No absolute paths."""
+        """What an operator wants to see: the bounds, and who keeps entries. No absolute paths."""
         return {
             "bundle_dir": self.bundle_dir.name,
             "memory_mb": self.memory_mb,
             "max_concurrency": self.max_concurrency,
             "max_queue": self.max_queue,
             "egress_allowlist": list(self.egress_allowlist),
+            "storage": "file" if self.host_api is None else "application",
         }
 
 

@@ -152,7 +152,11 @@ class EmbeddedVariables(Section):
     """The embedded backend, and the `runner` verb"""
 
     runner_bundle_dir: Annotated[
-        Folder, Field(description="Where bundles, their files and their stored data live.")
+        Folder,
+        Field(
+            description="Where bundles and their files live; also what extensions store, unless"
+            " the host application keeps it."
+        ),
     ] = Path(".gateway/bundles")
     runner_memory_mb: Annotated[
         Megabytes, Field(description="The memory that one call of an extension may use.")
@@ -198,7 +202,10 @@ class EmbeddedVariables(Section):
     storage_api_base_url: Annotated[
         HttpUrl | None,
         Otherwise("`REGISTRY_BASE_URL`"),
-        Field(description="The host application's internal API."),
+        Field(
+            description="The host application's internal API: its data for extensions, and what"
+            " they store."
+        ),
     ] = None
     runner_storage_api_token: Annotated[
         Token | None,

@@ -1,5 +1,6 @@
-"""The host application's internal API, which scheduler, invoicing, clients and services use."""
+"""The host application's internal API, which all of its data that guests may use comes through."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -33,12 +34,28 @@ class HostAnswer:
 
 
 class HostApi:
-    """Posts operations of one install to the host application."""
+    """Posts operations of one install to the host application. Belongs to `loop`."""
 
-    def __init__(self, settings: HostApiSettings, client: InternalClient) -> None:
+    def __init__(
+        self, settings: HostApiSettings, client: InternalClient, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._base = settings.base_url.rstrip("/")
         self._token = settings.token
         self._client = client
+        self._loop = loop
+
+    def ask(
+        self, api: str, install_id: str, body: Mapping[str, object], *, timeout_s: float
+    ) -> HostAnswer:
+        """`post` from a guest's thread.
+
+        Raises:
+            HostApiFailed: as `post`; also out of time.
+        """
+        try:
+            return run_on_loop(self._loop, lambda: self.post(api, install_id, body), timeout_s)
+        except Unanswered as error:
+            raise HostApiFailed("transport failure") from error
 
     async def post(self, api: str, install_id: str, body: Mapping[str, object]) -> HostAnswer:
         """Send `body` as JSON to `api`, such as "ext-clients", for `install_id`.
@@ -61,23 +78,15 @@ class HostApi:
 
 
 def ask(call: Call, api: str, body: Mapping[str, object]) -> HostAnswer:
-    """HostApi.post from the guest's thread, within the call's deadline and TIMEOUT_S.
+    """HostApi.ask for the call's install, within the call's deadline and TIMEOUT_S.
 
     Raises:
-        HostApiFailed: as HostApi.post; also out of time, or there is no host application.
+        HostApiFailed: as HostApi.ask; also there is no host application, or no install.
     """
-    services, install_id = call.services, call.request.context.install_id
-    host_api = services.host_api
+    host_api, install_id = call.services.host_api, call.request.context.install_id
     if host_api is None or not install_id:
         raise HostApiFailed("host application not configured")
-    try:
-        return run_on_loop(
-            services.loop,
-            lambda: host_api.post(api, install_id, body),
-            call.remaining_s(TIMEOUT_S),
-        )
-    except Unanswered as error:
-        raise HostApiFailed("transport failure") from error
+    return host_api.ask(api, install_id, body, timeout_s=call.remaining_s(TIMEOUT_S))
 
 
 def _read(status: int, body: bytes) -> HostAnswer:

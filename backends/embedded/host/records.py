@@ -71,7 +71,15 @@ def number(value: object) -> float:
 
 
 def u32(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+    return _unsigned(value, 32)
+
+
+def u64(value: object) -> int:
+    return _unsigned(value, 64)
+
+
+def _unsigned(value: object, bits: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**bits:
         raise Malformed
     return value
 

@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from backends.embedded.host.egress import EgressClient, EgressPolicy
+from backends.embedded.host.entry_store import EntryStore
 from backends.embedded.host.host_api import HostApi
 from backends.embedded.host.internal_client import InternalClient
+from backends.embedded.host.storage_api import StorageApi
 from backends.embedded.host.storage_database import StorageDatabase
 from backends.embedded.host.ui_proxy import UiProxy
 from backends.settings import EmbeddedSettings
@@ -17,7 +19,7 @@ class HostServices:
     """Shared by every call of one backend; the clients belong to `loop`."""
 
     loop: asyncio.AbstractEventLoop
-    storage: StorageDatabase
+    storage: EntryStore
     egress: EgressClient
     host_api: HostApi | None  # None: no host application is configured
     ui_proxy: UiProxy | None
@@ -37,12 +39,12 @@ async def open_services(settings: EmbeddedSettings) -> HostServices:
     """
     undo = AsyncExitStack()
     try:
-        storage = await asyncio.to_thread(StorageDatabase.open, settings.bundle_dir)
-        undo.push_async_callback(asyncio.to_thread, storage.close)
-        egress = EgressClient(EgressPolicy(settings.egress_allowlist))
-        undo.push_async_callback(egress.aclose)
         internal = InternalClient()
         undo.push_async_callback(internal.aclose)
+        host_api = _open_host_api(settings, internal)
+        storage = await _open_storage(settings, host_api, undo)
+        egress = EgressClient(EgressPolicy(settings.egress_allowlist))
+        undo.push_async_callback(egress.aclose)
     except BaseException:
         await undo.aclose()
         raise
@@ -50,14 +52,27 @@ async def open_services(settings: EmbeddedSettings) -> HostServices:
         loop=asyncio.get_running_loop(),
         storage=storage,
         egress=egress,
-        host_api=_open_host_api(settings, internal),
+        host_api=host_api,
         ui_proxy=_open_ui_proxy(settings, internal),
         _undo=undo,
     )
 
 
 def _open_host_api(settings: EmbeddedSettings, client: InternalClient) -> HostApi | None:
-    return None if settings.host_api is None else HostApi(settings.host_api, client)
+    if settings.host_api is None:
+        return None
+    return HostApi(settings.host_api, client, asyncio.get_running_loop())
+
+
+async def _open_storage(
+    settings: EmbeddedSettings, host_api: HostApi | None, undo: AsyncExitStack
+) -> EntryStore:
+    """The application's when there is one: a file would be seen by this machine alone."""
+    if host_api is not None:
+        return StorageApi(host_api)
+    database = await asyncio.to_thread(StorageDatabase.open, settings.bundle_dir)
+    undo.push_async_callback(asyncio.to_thread, database.close)
+    return database
 
 
 def _open_ui_proxy(settings: EmbeddedSettings, client: InternalClient) -> UiProxy | None:

@@ -1,26 +1,36 @@
-"""storage.*: entries that outlive a call, kept per install."""
+"""storage.*: entries that outlive a call, kept per install.
+
+The host application keeps them where it is configured, a file of this machine where not.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import cast
 
 from backends.embedded.host.call import Call, Err, Ok
-from backends.embedded.host.storage_database import (
+from backends.embedded.host.entry_store import (
+    MAX_VALUE_BYTES,
     Entry,
     Owner,
-    QuotaExceeded,
-    RevisionConflict,
-    StorageFailed,
+    StorageDenied,
+    StorageError,
 )
 
 CAPABILITY = "cap:storage.kv"
 MAX_NAMESPACE_CHARACTERS = 128
 MAX_KEY_CHARACTERS = 256
-TIMEOUT_S = 5.0
+
+Work = Callable[[Owner, float], Ok | Err]
+"""One operation for an owner, within so many seconds; raises StorageError."""
 
 
 def get(call: Call, namespace: str, key: str) -> Ok | Err:
     """The storage-entry. Errors: denied, missing, internal (also a malformed name)."""
-    return _as_owner(call, namespace, key, lambda owner: _get(call, owner, namespace, key))
+
+    def read(owner: Owner, timeout_s: float) -> Ok:
+        entry = call.services.storage.get(owner, namespace, key, timeout_s=timeout_s)
+        return Ok(_to_record(entry))
+
+    return _as_owner(call, namespace, key, read)
 
 
 def put(call: Call, entry: Mapping[str, object]) -> Ok | Err:
@@ -30,21 +40,13 @@ def put(call: Call, entry: Mapping[str, object]) -> Ok | Err:
     conflict, internal (also a malformed name).
     """
     namespace, key = cast(str, entry["namespace"]), cast(str, entry["key"])
+    value, revision = cast(bytes, entry["value"]), cast(int | None, entry["revision"])
 
-    def write(owner: Owner) -> Ok | Err:
-        try:
-            written = call.services.storage.put(
-                owner,
-                namespace,
-                key,
-                cast(bytes, entry["value"]),
-                revision=cast(int | None, entry["revision"]),
-                timeout_s=call.remaining_s(TIMEOUT_S),
-            )
-        except RevisionConflict:
-            return Err("conflict")
-        except QuotaExceeded:
-            return Err("denied")
+    def write(owner: Owner, timeout_s: float) -> Ok:
+        if len(value) > MAX_VALUE_BYTES:
+            raise StorageDenied
+        store = call.services.storage
+        written = store.put(owner, namespace, key, value, revision=revision, timeout_s=timeout_s)
         return Ok(_to_record(written))
 
     return _as_owner(call, namespace, key, write)
@@ -53,8 +55,7 @@ def put(call: Call, entry: Mapping[str, object]) -> Ok | Err:
 def delete(call: Call, namespace: str, key: str) -> Ok | Err:
     """Remove an entry. Errors: denied, conflict (there is none), internal."""
 
-    def remove(owner: Owner) -> Ok | Err:
-        timeout_s = call.remaining_s(TIMEOUT_S)
+    def remove(owner: Owner, timeout_s: float) -> Ok | Err:
         removed = call.services.storage.delete(owner, namespace, key, timeout_s=timeout_s)
         return Ok() if removed else Err("conflict")
 
@@ -68,23 +69,14 @@ def list_entries(call: Call, namespace: str, cursor: str | None) -> Ok | Err:
     comes back empty. Errors: denied, internal.
     """
 
-    def read_page(owner: Owner) -> Ok | Err:
-        timeout_s = call.remaining_s(TIMEOUT_S)
+    def read_page(owner: Owner, timeout_s: float) -> Ok:
         page = call.services.storage.list_page(owner, namespace, cursor, timeout_s=timeout_s)
         return Ok([_to_record(entry) for entry in page])
 
     return _as_owner(call, namespace, None, read_page)
 
 
-def _get(call: Call, owner: Owner, namespace: str, key: str) -> Ok | Err:
-    timeout_s = call.remaining_s(TIMEOUT_S)
-    entry = call.services.storage.get(owner, namespace, key, timeout_s=timeout_s)
-    return Err("missing") if entry is None else Ok(_to_record(entry))
-
-
-def _as_owner(
-    call: Call, namespace: str, key: str | None, work: Callable[[Owner], Ok | Err]
-) -> Ok | Err:
+def _as_owner(call: Call, namespace: str, key: str | None, work: Work) -> Ok | Err:
     """Do `work` in the name of the call's install; a `key` of None is not looked at."""
     context = call.request.context
     if not call.may(CAPABILITY) or not context.install_id:
@@ -93,10 +85,11 @@ def _as_owner(
         return Err("internal")
     if key is not None and (not 1 <= len(key) <= MAX_KEY_CHARACTERS or "/" in key):
         return Err("internal")
+    owner = Owner(context.tenant_id, context.install_id)
     try:
-        return work(Owner(context.tenant_id, context.install_id))
-    except StorageFailed:
-        return Err("internal")
+        return work(owner, call.remaining_s(call.services.storage.max_timeout_s))
+    except StorageError as error:
+        return Err(error.tag)
 
 
 def _to_record(entry: Entry) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""Extensions' stored entries: one SQLite file, shared by threads and processes.
+"""Extensions' stored entries: one SQLite file, shared by threads and processes of one machine.
 
 Every statement names the owner, a (tenant, install) pair, so no owner can reach another's
-entries. Calls block: they are for worker threads, never for the event loop.
+entries.
 """
 
 import sqlite3
@@ -9,53 +9,35 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
+from backends.embedded.host.entry_store import (
+    PAGE_BYTES,
+    PAGE_ENTRIES,
+    Entry,
+    EntryMissing,
+    EntryStore,
+    Owner,
+    RevisionConflict,
+    StorageDenied,
+    StorageFailed,
+)
 from backends.embedded.host.storage_file import open_storage_file
 
 MAX_NAMESPACES = 32
 MAX_KEYS_PER_NAMESPACE = 5120
-MAX_VALUE_BYTES = 64 * 1024
 MAX_OWNER_BYTES = 256 * 1024 * 1024
-PAGE_ENTRIES = 100
-PAGE_BYTES = 1024 * 1024
-"""A page ends here too: a hundred large values would not fit through the guest's door."""
-
-
-class StorageFailed(Exception):
-    """The database did not answer in time, is closed, or reports a fault."""
-
-
-class RevisionConflict(Exception):
-    """The entry is not at the revision that the writer saw."""
-
-
-class QuotaExceeded(Exception):
-    """The write would pass one of the bounds above."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    tenant_id: str
-    install_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    namespace: str
-    key: str
-    value: bytes = field(repr=False)
-    revision: int
 
 
 class StorageDatabase:
-    """Entries by owner, namespace and key, with optimistic concurrency.
+    """An EntryStore on this machine's disk.
 
     A revision is a number that grows with every write of its owner and is never used again,
     so a writer who saw an entry that was deleted and made anew gets a conflict.
     """
+
+    max_timeout_s: ClassVar[float] = 5.0
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -70,15 +52,17 @@ class StorageDatabase:
         """
         return cls(open_storage_file(folder))
 
-    def get(self, owner: Owner, namespace: str, key: str, *, timeout_s: float) -> Entry | None:
-        """The entry, or None. Raises StorageFailed."""
+    def get(self, owner: Owner, namespace: str, key: str, *, timeout_s: float) -> Entry:
+        """See EntryStore."""
         with self._turn(timeout_s) as connection:
             row = connection.execute(
                 "SELECT value, revision FROM entry"
                 " WHERE tenant = ? AND install = ? AND namespace = ? AND key = ?",
                 (owner.tenant_id, owner.install_id, namespace, key),
             ).fetchone()
-        return None if row is None else Entry(namespace, key, *row)
+        if row is None:
+            raise EntryMissing
+        return Entry(namespace, key, *row)
 
     def put(
         self,
@@ -90,15 +74,7 @@ class StorageDatabase:
         revision: int | None,
         timeout_s: float,
     ) -> Entry:
-        """Write the entry if it is at `revision` (None: in any case).
-
-        Raises:
-            RevisionConflict: it is absent or at another revision.
-            QuotaExceeded: a bound of this module; nothing was written.
-            StorageFailed.
-        """
-        if len(value) > MAX_VALUE_BYTES:
-            raise QuotaExceeded
+        """See EntryStore; StorageDenied is one of this module's bounds."""
         where = (owner.tenant_id, owner.install_id, namespace, key)
         with self._turn(timeout_s, writes=True) as connection:
             row = connection.execute(
@@ -120,7 +96,7 @@ class StorageDatabase:
         return Entry(namespace, key, value, new_revision)
 
     def delete(self, owner: Owner, namespace: str, key: str, *, timeout_s: float) -> bool:
-        """Remove the entry; False when there was none. Raises StorageFailed."""
+        """See EntryStore."""
         where = (owner.tenant_id, owner.install_id, namespace, key)
         with self._turn(timeout_s, writes=True) as connection:
             connection.execute(
@@ -138,11 +114,7 @@ class StorageDatabase:
     def list_page(
         self, owner: Owner, namespace: str, after: str | None, *, timeout_s: float
     ) -> list[Entry]:
-        """Entries in code-point order of their keys, those after the key `after`.
-
-        At most PAGE_ENTRIES of them, and no further one once they hold PAGE_BYTES; only an
-        empty page says that nothing is left. Raises StorageFailed.
-        """
+        """See EntryStore; the order is that of code points."""
         page: list[Entry] = []
         size = 0
         with self._turn(timeout_s) as connection:
@@ -198,13 +170,13 @@ def _refuse_crowding(connection: sqlite3.Connection, owner: Owner, namespace: st
         (*who, namespace),
     ).fetchone()
     if keys >= MAX_KEYS_PER_NAMESPACE:
-        raise QuotaExceeded
+        raise StorageDenied
     if keys == 0:
         (namespaces,) = connection.execute(
             "SELECT count(DISTINCT namespace) FROM entry WHERE tenant = ? AND install = ?", who
         ).fetchone()
         if namespaces >= MAX_NAMESPACES:
-            raise QuotaExceeded
+            raise StorageDenied
 
 
 def _account(connection: sqlite3.Connection, owner: Owner, growth: int) -> int:
@@ -215,10 +187,13 @@ def _account(connection: sqlite3.Connection, owner: Owner, growth: int) -> int:
     ).fetchone()
     stored, revision = row or (0, 0)
     if stored + growth > MAX_OWNER_BYTES:
-        raise QuotaExceeded
+        raise StorageDenied
     connection.execute(
         "INSERT INTO owner VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET stored_bytes = excluded.stored_bytes, last_revision = excluded.last_revision",
         (*who, stored + growth, revision + 1),
     )
     return int(revision + 1)
+
+
+_guard: type[EntryStore] = StorageDatabase

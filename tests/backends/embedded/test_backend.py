@@ -322,7 +322,7 @@ async def test_a_working_backend_is_ready_and_says_what_it_is(backend: EmbeddedB
     health = await backend.health()
     assert (health.readiness, health.detail) == (Readiness.READY, "")
     facts = await backend.metadata()
-    assert facts["bundle_dir"] == "bundles"
+    assert (facts["bundle_dir"], facts["storage"]) == ("bundles", "file")
     assert str(facts["engine"]).startswith("wasmtime ")
 
 

@@ -1,7 +1,9 @@
 """The sample extension, JavaScript in QuickJS, against every part of the embedded backend."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +14,8 @@ from backends.bundle_pack import pack
 from backends.bundles import BundleStore
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, User
 from backends.embedded.backend import EmbeddedBackend
-from backends.settings import EmbeddedSettings
+from backends.settings import EmbeddedSettings, HostApiSettings
+from tests.fakes.host_app import TOKEN, HostApp, serving
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "hello"
 
@@ -54,6 +57,9 @@ class Sample:
             )
         )
 
+    async def facts(self) -> Mapping[str, object]:
+        return await self._backend.metadata()
+
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -63,12 +69,33 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-async def sample(bundles: Path) -> AsyncIterator[Sample]:
+@asynccontextmanager
+async def opened(settings: EmbeddedSettings) -> AsyncIterator[Sample]:
+    bundles = settings.bundle_dir
     content_hash = BundleStore(bundles).add(bundles / "hello.tar.zst").content_hash
-    backend = await EmbeddedBackend.open(EmbeddedSettings(bundle_dir=bundles))
+    backend = await EmbeddedBackend.open(settings)
     yield Sample(backend, content_hash)
     await backend.aclose()
+
+
+@pytest.fixture
+async def sample(bundles: Path) -> AsyncIterator[Sample]:
+    async with opened(EmbeddedSettings(bundle_dir=bundles)) as sample:
+        yield sample
+
+
+@pytest.fixture
+async def host_app() -> AsyncIterator[HostApp]:
+    async with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def served_sample(bundles: Path, host_app: HostApp) -> AsyncIterator[Sample]:
+    """The sample where a host application keeps what extensions store."""
+    host_api = HostApiSettings(base_url=host_app.url, token=TOKEN)
+    async with opened(EmbeddedSettings(bundle_dir=bundles, host_api=host_api)) as sample:
+        yield sample
 
 
 async def test_the_sample_greets_whoever_calls(sample: Sample) -> None:
@@ -92,6 +119,40 @@ async def test_visits_that_come_together_are_never_lost(sample: Sample) -> None:
     counted = sum(answer.status == 200 for answer in (first, *others))
     seen = await sample.ask("GET", "/visits")
     assert orjson.loads(seen.body or b"") == {"visits": counted}
+
+
+async def test_visits_that_the_application_keeps_are_never_lost(
+    served_sample: Sample, host_app: HostApp
+) -> None:
+    await served_sample.ask("POST", "/visits", install="i")
+    more = [served_sample.ask("POST", "/visits", install="i") for _ in range(3)]
+    counted = 1 + sum(answer.status == 200 for answer in await asyncio.gather(*more))
+    seen = await served_sample.ask("GET", "/visits", install="i")
+    assert orjson.loads(seen.body or b"") == {"visits": counted}
+    assert host_app.storage is not None
+    assert (await served_sample.facts())["storage"] == "application"
+    row = host_app.storage.installs["i"]["hello"]["visits"]
+    assert (row.value, row.revision) == (base64.b64encode(b"%d" % counted).decode(), counted)
+
+
+async def test_visits_that_the_application_keeps_can_be_forgotten(served_sample: Sample) -> None:
+    await served_sample.ask("POST", "/visits")
+    forgotten = [await served_sample.ask("DELETE", "/visits") for _ in range(2)]
+    assert [answer.status for answer in forgotten] == [204, 204]
+    seen = await served_sample.ask("GET", "/visits")
+    assert orjson.loads(seen.body or b"") == {"visits": 0}
+
+
+@pytest.mark.parametrize(
+    ("status", "becomes", "error"),
+    [(401, 403, "storage_denied"), (500, 503, "storage_unavailable")],
+)
+async def test_a_real_guest_meets_the_applications_refusal_as_a_value(
+    served_sample: Sample, host_app: HostApp, status: int, becomes: int, error: str
+) -> None:
+    host_app.says(status, {"error": "no"})
+    answer = await served_sample.ask("POST", "/visits")
+    assert (answer.status, orjson.loads(answer.body or b"")) == (becomes, {"error": error})
 
 
 async def test_a_withheld_capability_is_the_guests_own_problem(sample: Sample) -> None:

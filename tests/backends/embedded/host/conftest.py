@@ -4,24 +4,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from backends.embedded.host.services import HostServices, open_services
 from backends.settings import EmbeddedSettings, HostApiSettings
-from tests.backends.embedded.host.host_app import HostApp
+from tests.fakes.host_app import TOKEN, HostApp, serving
 
 
 @pytest.fixture
 async def host_app() -> AsyncIterator[HostApp]:
-    fake = HostApp()
-    fake.may_answer.set()
-    application = web.Application()
-    application.router.add_route("*", "/{rest:.*}", fake.answer)
-    async with TestServer(application, host="127.0.0.1") as server:
-        fake.url = str(server.make_url("")).rstrip("/")
+    async with serving() as fake:
         yield fake
-        fake.may_answer.set()
 
 
 @pytest.fixture
@@ -29,7 +21,7 @@ async def services(tmp_path: Path, host_app: HostApp) -> AsyncIterator[HostServi
     opened = await open_services(
         EmbeddedSettings(
             bundle_dir=tmp_path,
-            host_api=HostApiSettings(base_url=host_app.url + "/", token="runner-token"),
+            host_api=HostApiSettings(base_url=host_app.url + "/", token=TOKEN),
             ui_proxy_base_url=host_app.url,
         )
     )

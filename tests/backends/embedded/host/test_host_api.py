@@ -8,7 +8,7 @@ import pytest
 from backends.embedded.host.host_api import MAX_RESPONSE_BYTES, HostAnswer, HostApiFailed, ask
 from backends.embedded.host.services import HostServices
 from tests.backends.embedded.host.calls import call_of
-from tests.backends.embedded.host.host_app import HostApp
+from tests.fakes.host_app import HostApp
 
 
 async def post(

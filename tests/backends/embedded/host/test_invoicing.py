@@ -5,7 +5,7 @@ import pytest
 
 from backends.embedded.host.services import HostServices
 from tests.backends.embedded.host.calls import ask, call_of
-from tests.backends.embedded.host.host_app import HostApp
+from tests.fakes.host_app import HostApp
 
 ITEM = {
     "service-id": "s1", "quantity": 2.0, "description": "Work", "rate": 95.5,

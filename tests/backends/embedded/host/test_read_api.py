@@ -8,7 +8,7 @@ import pytest
 from backends.embedded.host.call import Err, Ok
 from backends.embedded.host.services import HostServices
 from tests.backends.embedded.host.calls import ADA, ask, call_of
-from tests.backends.embedded.host.host_app import HostApp
+from tests.fakes.host_app import HostApp
 
 CLIENT_JSON = {
     "clientId": "c1", "clientName": "Acme", "clientType": None, "isInactive": False,

@@ -7,7 +7,7 @@ import structlog.testing
 from backends.embedded.host.call import Err, Ok
 from backends.embedded.host.services import HostServices
 from tests.backends.embedded.host.calls import ask, call_of
-from tests.backends.embedded.host.host_app import HostApp
+from tests.fakes.host_app import HostApp
 
 ROW = {
     "id": "s1", "endpointPath": "/sync", "endpointMethod": "POST", "name": "Nightly",

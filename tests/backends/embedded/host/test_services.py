@@ -9,7 +9,7 @@ import pytest
 from backends.embedded.host.call import Err
 from backends.embedded.host.on_loop import Unanswered, run_on_loop
 from backends.embedded.host.services import open_services
-from backends.settings import EmbeddedSettings
+from backends.settings import EmbeddedSettings, HostApiSettings
 from tests.backends.embedded.host.calls import ask, call_of
 
 
@@ -26,6 +26,13 @@ async def test_a_bad_allow_list_leaves_nothing_open(tmp_path: Path) -> None:
         await open_services(settings)
     # SQLite removes its journal when the last connection is closed.
     assert os.listdir(tmp_path) == ["storage.sqlite3"]
+
+
+async def test_with_a_host_application_there_is_no_file(tmp_path: Path) -> None:
+    application = HostApiSettings(base_url="http://app.invalid", token="t")
+    services = await open_services(EmbeddedSettings(bundle_dir=tmp_path, host_api=application))
+    await services.aclose()
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_folder_that_cannot_be_used_is_an_os_error(tmp_path: Path) -> None:

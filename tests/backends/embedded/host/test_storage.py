@@ -1,14 +1,30 @@
-"""storage.* as a guest meets it."""
+"""storage.* as a guest meets it: the same in a file and at the host application."""
 
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from backends.embedded.host.call import Call, Err, Ok
-from backends.embedded.host.services import HostServices
-from backends.embedded.host.storage_database import MAX_VALUE_BYTES
+from backends.embedded.host.entry_store import MAX_VALUE_BYTES, PAGE_BYTES, PAGE_ENTRIES
+from backends.embedded.host.services import HostServices, open_services
+from backends.settings import EmbeddedSettings, HostApiSettings
 from tests.backends.embedded.host.calls import ask, call_of
+from tests.fakes.host_app import TOKEN, HostApp
+
+
+@pytest.fixture(params=["file", "application"])
+async def services(
+    request: pytest.FixtureRequest, tmp_path: Path, host_app: HostApp
+) -> AsyncIterator[HostServices]:
+    application = HostApiSettings(base_url=host_app.url, token=TOKEN)
+    settings = EmbeddedSettings(
+        bundle_dir=tmp_path, host_api=application if request.param == "application" else None
+    )
+    opened = await open_services(settings)
+    yield opened
+    await opened.aclose()
 
 
 def entry(
@@ -43,17 +59,57 @@ async def test_a_stale_revision_is_a_conflict(services: HostServices) -> None:
     assert await put(call, entry("absent", revision=1)) == Err("conflict")
 
 
-async def test_one_install_never_sees_another_not_even_under_the_same_id(
-    services: HostServices,
-) -> None:
+async def sees_nothing(stranger: Call) -> bool:
+    return (
+        await ask(stranger, "storage", "get", "n", "k") == Err("missing")
+        and await ask(stranger, "storage", "list-entries", "n", None) == Ok([])
+        and await ask(stranger, "storage", "delete", "n", "k") == Err("conflict")
+    )
+
+
+async def test_one_install_never_sees_another(services: HostServices) -> None:
     await put(call_of(services), entry("k"))
-    for stranger in (
-        call_of(services, install_id="install-2"),
-        call_of(services, tenant_id="tenant-2"),
-    ):
-        assert await ask(stranger, "storage", "get", "n", "k") == Err("missing")
-        assert await ask(stranger, "storage", "list-entries", "n", None) == Ok([])
-        assert await ask(stranger, "storage", "delete", "n", "k") == Err("conflict")
+    assert await sees_nothing(call_of(services, install_id="install-2"))
+
+
+async def test_in_the_file_not_even_one_of_the_same_id(lonely_services: HostServices) -> None:
+    await put(call_of(lonely_services), entry("k"))
+    assert await sees_nothing(call_of(lonely_services, tenant_id="tenant-2"))
+
+
+async def keys_of_page(call: Call, cursor: str | None) -> list[str]:
+    page = await ask(call, "storage", "list-entries", "n", cursor)
+    assert isinstance(page, Ok)
+    assert isinstance(page.value, list)
+    return [each["key"] for each in page.value]
+
+
+async def test_pages_follow_each_other_until_an_empty_one(services: HostServices) -> None:
+    call = call_of(services)
+    keys = [f"{number:03}" for number in range(PAGE_ENTRIES + 31)]
+    for key in keys:
+        await put(call, entry(key))
+    assert await keys_of_page(call, None) == keys[:PAGE_ENTRIES]
+    assert await keys_of_page(call, keys[PAGE_ENTRIES - 1]) == keys[PAGE_ENTRIES:]
+    assert await keys_of_page(call, keys[-1]) == []
+
+
+async def test_a_page_may_begin_where_no_entry_is(services: HostServices) -> None:
+    call = call_of(services)
+    for key in ("a", "c"):
+        await put(call, entry(key))
+    assert await keys_of_page(call, "b") == ["c"]
+    assert await keys_of_page(call, "") == ["a", "c"]
+
+
+async def test_a_page_of_large_values_ends_early(services: HostServices) -> None:
+    call = call_of(services)
+    keys = [f"{number:02}" for number in range(30)]
+    for key in keys:
+        await put(call, entry(key, bytes(48_000)))
+    first = await keys_of_page(call, None)
+    assert len(first) == -(-PAGE_BYTES // 48_000)
+    assert first + await keys_of_page(call, first[-1]) == keys
 
 
 @pytest.mark.parametrize(
@@ -70,7 +126,7 @@ async def test_a_malformed_name_is_refused(
 
 
 async def test_the_longest_names_are_accepted(services: HostServices) -> None:
-    wanted = entry("\U0001f600" * 256, namespace="\u00e9" * 128)
+    wanted = entry("\u00e9" * 256, namespace="\u00e9" * 128)
     assert isinstance(await put(call_of(services), wanted), Ok)
 
 
@@ -96,11 +152,11 @@ async def test_a_call_out_of_time_is_told_internal(services: HostServices) -> No
 
 
 async def test_a_file_held_by_someone_else_fails_the_call_and_not_the_next_one(
-    services: HostServices, tmp_path: Path
+    lonely_services: HostServices, tmp_path: Path
 ) -> None:
     other = sqlite3.connect(tmp_path / "storage.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert await put(call_of(services, within_s=0.05), entry("k")) == Err("internal")
+    assert await put(call_of(lonely_services, within_s=0.05), entry("k")) == Err("internal")
     other.execute("ROLLBACK")
     other.close()
-    assert isinstance(await put(call_of(services), entry("k")), Ok)
+    assert isinstance(await put(call_of(lonely_services), entry("k")), Ok)

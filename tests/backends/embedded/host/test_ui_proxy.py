@@ -10,7 +10,7 @@ from backends.embedded.host.call import Err, Ok
 from backends.embedded.host.services import HostServices
 from backends.embedded.host.ui_proxy import MAX_RESPONSE_BYTES
 from tests.backends.embedded.host.calls import ADA, ask, call_of
-from tests.backends.embedded.host.host_app import HostApp
+from tests.fakes.host_app import HostApp
 
 
 async def call_route(services: HostServices, route: str, payload: bytes | None = None) -> object:
