@@ -12,8 +12,9 @@ import yaml  # type: ignore[import-untyped]  # it has no types
 from cloudcoil.models.knative_serving.serving import v1 as knative
 
 from gateway.settings import load
+from tests.repo.files import ROOT
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 KUBERNETES = "1.33"
 WAYS = ("deployment", "knative", "runner")
 NOT_MANIFESTS = {"kustomization.yaml", "images.yaml"}
@@ -103,12 +104,16 @@ def test_pods_may_do_no_more_than_they_need() -> None:
             }
 
 
+def environ_of(pod: Manifest) -> dict[str, str]:
+    told = pod["containers"][0]["env"]
+    return {each["name"]: each.get("value", "a-secret-of-the-cluster") for each in told}
+
+
 def test_the_gateway_takes_the_settings_that_it_is_given(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("a-token-that-is-projected")
     for pod in pods()[:2]:
-        told = pod["containers"][0]["env"]
-        environ = {each["name"]: each.get("value", "a-secret-of-the-cluster") for each in told}
+        environ = environ_of(pod)
         environ["GATEWAY_ENV_FILE"] = str(DEPLOY / "base" / "gateway.env")
         # The mount is not there; the variable wins over the file.
         settings = load(environ | {"RUNNER_KNATIVE_TOKEN_FILE": str(token)})
@@ -116,6 +121,15 @@ def test_the_gateway_takes_the_settings_that_it_is_given(tmp_path: Path) -> None
         assert settings.env_watch_s == 5.0
         mounts = {each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
         assert {"/etc/gateway", "/var/run/secrets/runner"} <= mounts
+
+
+def test_runners_that_share_a_claim_keep_no_storage_on_it() -> None:
+    (service,) = manifests(DEPLOY / "runner" / "service.yaml")
+    settings = load(environ_of(service["spec"]["template"]["spec"]))
+    assert settings.unread == ()
+    scale = service["spec"]["template"]["metadata"]["annotations"]
+    alone = scale["autoscaling.knative.dev/max-scale"] == "1"
+    assert alone or settings.embedded.host_api is not None
 
 
 def test_two_ways_to_run_it_differ_in_nothing_else() -> None:
