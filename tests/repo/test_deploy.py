@@ -1,5 +1,6 @@
-"""The manifests of deploy/ are what Kubernetes and Knative take, and say nothing unknown."""
+"""What deploy/ and compose.yaml say is what Kubernetes, Knative and the gateway understand."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,12 +13,22 @@ import yaml  # type: ignore[import-untyped]  # it has no types
 from cloudcoil.models.knative_serving.serving import v1 as knative
 
 from gateway.settings import load
+from gateway.variable_table import VARIABLES
 from tests.repo.files import ROOT
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = "1.33"
 WAYS = ("deployment", "knative", "runner")
 NOT_MANIFESTS = {"kustomization.yaml", "images.yaml"}
+DEPLOYED = [*sorted(path for path in DEPLOY.rglob("*") if path.is_file()), ROOT / "compose.yaml"]
+VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+NOT_SETTINGS = {
+    # What the stack asks of whoever starts it,
+    "APP_SESSION_SECRET", "BASE_IMAGE", "BUILD_NETWORK", "NODE_IMAGE", "RUNNER_COMMAND",
+    "RUNNER_IMAGE", "STACK_APP_PORT", "STACK_IMAGE", "STACK_RUNNER_PORT", "STACK_USER",
+    # and what it tells images that are not the gateway.
+    "GATEWAY_URL", "HEALTHCHECK_PORT", "NEXT_TELEMETRY_DISABLED", "SESSION_SECRET",
+}  # fmt: skip
 
 Manifest = dict[str, Any]
 
@@ -130,6 +141,12 @@ def test_runners_that_share_a_claim_keep_no_storage_on_it() -> None:
     scale = service["spec"]["template"]["metadata"]["annotations"]
     alone = scale["autoscaling.knative.dev/max-scale"] == "1"
     assert alone or settings.embedded.host_api is not None
+
+
+@pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_variable_that_is_named_is_one_that_is_read(path: Path) -> None:
+    named = set(VARIABLE.findall(path.read_text(encoding="utf-8")))
+    assert named - set(VARIABLES) - NOT_SETTINGS == set()
 
 
 def test_two_ways_to_run_it_differ_in_nothing_else() -> None:
