@@ -11,7 +11,9 @@ class BodyTooLarge(Exception):
 
 async def read_at_most(response: ClientResponse, max_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as it is known to exceed `max_bytes`."""
-    if response.content_length is not None and response.content_length > max_bytes:
+    announced = response.content_length or 0
+    # An answer to HEAD, a 204 or a 304 announces what does not come (RFC 9110 section 8.6).
+    if announced > max_bytes and not response.content.at_eof():
         raise BodyTooLarge
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):

@@ -14,6 +14,7 @@ from backends.embedded.host.egress import MAX_RESPONSE_BYTES, EgressClient, Egre
 from backends.embedded.host.services import HostServices
 from tests.backends.embedded.host.calls import ask, call_of
 from tests.backends.embedded.host.site import NameBook, Site
+from tests.fakes.raw_runner import RawRunner, response, send
 
 Open = Callable[..., Call]
 
@@ -171,6 +172,19 @@ async def test_a_packed_body_stays_packed(open_call: Open, site: Site) -> None:
 async def test_an_answer_without_a_body_has_an_empty_one(open_call: Open, site: Site) -> None:
     answer = await fetch(open_call(), f"http://site.test:{site.port}/", method="HEAD")
     assert body_of(answer) == b""
+
+
+async def test_a_length_is_no_body_where_none_comes(open_call: Open, site: Site) -> None:
+    announced = MAX_RESPONSE_BYTES + 1
+    answer = await fetch(open_call(), f"http://site.test:{site.port}/large", method="HEAD")
+    headers = value_of(answer)["headers"]
+    assert isinstance(headers, list)
+    assert {"name": "content-length", "value": str(announced)} in headers
+    assert body_of(answer) == b""
+    for status in ("204 No Content", "304 Not Modified"):
+        async with RawRunner(send(response(status=status, length=announced))) as sloppy:
+            answer = await fetch(open_call(), f"http://site.test:{sloppy.port}/")
+        assert body_of(answer) == b""
 
 
 async def test_the_largest_body_comes_whole(open_call: Open, site: Site) -> None:
