@@ -22,10 +22,15 @@ async def call_route(services: HostServices, route: str, payload: bytes | None =
     [
         ("/api/v1/tickets?q=a b&r=%2f", "/api/v1/tickets?q=a%20b&r=%2f"),
         ("  api/v1/tickets ", "/api/v1/tickets"),
-        ("/own//route/", "/extension-1/own/route"),
+        ("/own//route/", "/extension-1/own/route/"),
+        ("/", "/extension-1/"),
         ("apiary", "/extension-1/apiary"),
-        ("/api/a%2e%2e/\u00e9#x", "/api/a%252e%252e/%C3%A9%23x"),
-        ("/api/%2e%2e/admin", "/api/%252e%252e/admin"),
+        ("/api/items/a%20b/", "/api/items/a%20b/"),
+        ("/api/items/a%2Fb%2520c%25", "/api/items/a%2Fb%2520c%25"),
+        ("/api/50%/%zz%4", "/api/50%25/%25zz%254"),
+        ("/api/a%2e%2e/\u00e9#x", "/api/a%2e%2e/%C3%A9%23x"),
+        ("/%61pi/x", "/extension-1/%61pi/x"),
+        ("api%2Fx", "/extension-1/api%2Fx"),
         ("/api/a\\b?", "/api/a%5Cb"),
         ("/api/a?b#c\r\nx: y", "/api/a?b%23c%0D%0Ax:%20y"),
     ],
@@ -37,7 +42,15 @@ async def test_a_route_stays_where_it_belongs(
     assert host_app.seen[0].raw_path == target
 
 
-@pytest.mark.parametrize("route", ["", "  ", "?q=1", "/api/../admin", "/./x", "a/.."])
+@pytest.mark.parametrize(
+    "route",
+    [
+        "", "  ", "?q=1", "/api/../admin", "/./x", "a/..", "/api/%2e%2E/admin", "/api/.%2e/admin",
+        "/api/%2e%2e%2fadmin", "/api/x%2F../admin", "/api/..\\admin", "/api/%2e%2e%5Cadmin",
+        "/api/x\\..", "/api/%252e%252e/admin", "/api/%%32e%252e%252fadmin", "/api/..;a/admin",
+        "/api/..%3f", "/api/..#", "/api/%2525252e./admin", "%2e%2e/api/x",
+    ],
+)  # fmt: skip
 async def test_a_route_that_climbs_or_is_empty_is_a_bad_request(
     services: HostServices, host_app: HostApp, route: str
 ) -> None:
