@@ -9,7 +9,11 @@ _BODILESS = frozenset({204, 304})
 
 
 def guest_request(request: ExecuteRequest) -> dict[str, object]:
-    """The record that a handler is called with."""
+    """The record that a handler is called with.
+
+    Of a query or header name that repeats, the last value stands at the first one's place, as
+    behind a runner: its envelope has one value per name.
+    """
     context = request.context
     return {
         "context": {
@@ -22,26 +26,28 @@ def guest_request(request: ExecuteRequest) -> dict[str, object]:
         "http": {
             "method": request.method,
             "url": guest_url(request.path, request.query),
-            "headers": [{"name": name, "value": value} for name, value in request.headers],
+            "headers": [
+                {"name": name, "value": value} for name, value in dict(request.headers).items()
+            ],
             "body": request.body,
         },
     }
 
 
 def guest_url(path: str, query: tuple[tuple[str, str], ...]) -> str:
-    """The relative address that the guest sees; the query as a form encodes it.
+    """The relative address that the guest sees; the query as a form encodes it, names once.
 
     Source:
         WHATWG URL section 5.2 (application/x-www-form-urlencoded).
 
-    >>> guest_url("/a", (("q", "x y"), ("q", "&")))
-    '/a?q=x+y&q=%26'
+    >>> guest_url("/a", (("q", "x y"), ("r", "&"), ("q", "z")))
+    '/a?q=z&r=%26'
     >>> guest_url("/a?b", (("c", ""),))
     '/a?b&c='
     """
     if not query:
         return path
-    return f"{path}{'&' if '?' in path else '?'}{urlencode(query)}"
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(dict(query))}"
 
 
 def guest_result(answer: object) -> ExecuteResult:
