@@ -16,6 +16,9 @@ Pairs = tuple[tuple[str, str], ...]
 """(name, value) pairs in wire order, repeats kept: a dict would lose a Set-Cookie."""
 
 
+WITHOUT_CONTENT = frozenset({204, 205, 304})
+"""Statuses of a guest's answers that have none (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
+
 # Ids end up in paths and object keys, so a name of dots alone is none.
 _IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}", re.ASCII)
 

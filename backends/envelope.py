@@ -14,6 +14,7 @@ import pybase64
 
 from backends import envelope_members as members
 from backends.contract import (
+    WITHOUT_CONTENT,
     ExecuteContext,
     ExecuteRequest,
     ExecuteResult,
@@ -28,7 +29,6 @@ from backends.ui_url import is_content_hash
 
 _ERROR_CLASS = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
-_BODILESS = frozenset({204, 304})
 _CONTEXT_MEMBERS = frozenset(
     {"request_id", "tenant_id", "extension_id", "install_id", "content_hash", "version_id"}
     | {"config"}
@@ -109,8 +109,7 @@ def encode_request(request: ExecuteRequest) -> bytes:
 def decode_result(raw: bytes) -> ExecuteResult:
     """Read a runner's answer.
 
-    A 204 or 304 loses its body, which HTTP forbids (RFC 9110 section 6.4.1). A list as one
-    header's value is joined with ", ".
+    A status that has no content loses it. A list as one header's value is joined with ", ".
 
     Raises:
         EnvelopeError: not an envelope: the reason says which rule it breaks.
@@ -137,7 +136,7 @@ def decode_result(raw: bytes) -> ExecuteResult:
     return ExecuteResult(
         status=status,
         headers=_answer_headers(answer.get("headers")),
-        body=None if status in _BODILESS else body,
+        body=None if status in WITHOUT_CONTENT else body,
     )
 
 
@@ -239,11 +238,11 @@ def decode_request(
 
 
 def encode_result(result: ExecuteResult) -> bytes:
-    """Write the answer of a runner; the four members are always there."""
+    """Write the answer of a runner: all four members, and each header once, the last one."""
     return orjson.dumps(
         {
             "status": result.status,
-            "headers": dict(result.headers),
+            "headers": {name.lower(): value for name, value in result.headers},
             "body_b64": None if result.body is None else _to_base64(result.body),
             "error": result.error,
         }

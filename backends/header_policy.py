@@ -138,8 +138,7 @@ def _allowed(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pai
             if name == "connection":
                 named |= _named_by(value)
             continue
-        plain = value.isascii() and value.isprintable()  # almost always, and cheaper to tell
-        if not plain and not _FIELD_VALUE.fullmatch(value):
+        if not _is_field_value(value):
             continue
         if name == "user-agent" and _is_probe(value):
             continue
@@ -248,17 +247,36 @@ def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
     """What a caller hears of the fields that a guest put into its envelope.
 
     A name or value that HTTP could not carry is dropped, never repaired: a guest must not be
-    able to write a second header or a second response (RFC 9110 section 5.5).
+    able to write a second header or a second response (RFC 9110 section 5.5). Of a name that
+    comes twice, in whatever case, the last one counts.
 
     >>> guest_to_client((("ETag", '"1"'), ("X-Ext-Note", "a"), ("x-ext-bad", "a\\r\\nb: c")))
     (('etag', '"1"'), ('x-ext-note', 'a'))
+    >>> guest_to_client((("etag", '"1"'), ("ETag", '"2"'), ("content-type", "")))
+    (('etag', '"2"'),)
     """
-    kept = []
+    kept = {}
     for name, value in headers:
         told = (_known_name if len(name) <= _MEMORABLE else _told_by_guest)(name)
-        if told and len(value) <= _MAX_GUEST_VALUE and _FIELD_VALUE.fullmatch(value):
-            kept.append((told, value))
-    return tuple(kept)
+        if not told:
+            continue
+        if _may_be_told(told, value):
+            kept[told] = value
+        else:
+            kept.pop(told, None)  # the last one counts, and says nothing
+    return tuple(kept.items())
+
+
+def _may_be_told(name: str, value: str) -> bool:
+    """Whether a guest's field may have this value: an empty one only where that says something."""
+    if len(value) > _MAX_GUEST_VALUE or not _is_field_value(value):
+        return False
+    return bool(value.strip()) or name not in GUEST_TO_CLIENT
+
+
+def _is_field_value(value: str) -> bool:
+    plain = value.isascii() and value.isprintable()  # almost always, and cheaper to tell
+    return plain or _FIELD_VALUE.fullmatch(value) is not None
 
 
 def _told_by_guest(name: str) -> str:

@@ -2,10 +2,8 @@
 
 from urllib.parse import urlencode
 
-from backends.contract import ExecuteRequest, ExecuteResult
+from backends.contract import WITHOUT_CONTENT, ExecuteRequest, ExecuteResult
 from backends.embedded.failures import GuestFailed
-
-_BODILESS = frozenset({204, 304})
 
 
 def guest_request(request: ExecuteRequest) -> dict[str, object]:
@@ -63,7 +61,7 @@ def guest_result(answer: object) -> ExecuteResult:
             return ExecuteResult(
                 status=status,
                 headers=tuple((header["name"], header["value"]) for header in headers),
-                body=None if status in _BODILESS else body,
+                body=None if status in WITHOUT_CONTENT else body,
             )
         case _:
             raise GuestFailed("execute_invalid_answer", "not an execute-response")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.contract import (
+    WITHOUT_CONTENT,
     ExecuteContext,
     ExecuteRequest,
     ExecuteResult,
@@ -83,7 +84,7 @@ def test_what_the_gateway_writes_a_runner_reads_back_whole(request: ExecuteReque
 @given(
     st.builds(
         ExecuteResult,
-        status=st.integers(200, 599).filter(lambda status: status not in (204, 304)),
+        status=st.integers(200, 599).filter(lambda status: status not in WITHOUT_CONTENT),
         headers=st.dictionaries(identifiers.map(str.lower), text, max_size=4).map(
             lambda pairs: tuple(pairs.items())
         ),
@@ -191,7 +192,7 @@ def test_an_answer_that_is_not_the_protocol_is_refused(answer: bytes, reason: st
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 def test_a_status_that_has_no_body_loses_it(status: int) -> None:
     body = base64.b64encode(b"x").decode()
     assert decode_result(orjson.dumps({"status": status, "body_b64": body})).body is None
@@ -200,6 +201,12 @@ def test_a_status_that_has_no_body_loses_it(status: int) -> None:
 def test_a_list_as_one_headers_value_is_joined() -> None:
     raw = orjson.dumps({"status": 200, "headers": {"X-Ext-A": ["1", "2"], "x-ext-n": 5}})
     assert decode_result(raw).headers == (("x-ext-a", "1, 2"),)
+
+
+def test_a_header_that_a_guest_names_twice_is_in_its_envelope_once() -> None:
+    said = (("Content-Type", "a/b"), ("X-Ext-A", "1"), ("content-type", "c/d"))
+    raw = encode_result(ExecuteResult(status=200, headers=said))
+    assert orjson.loads(raw)["headers"] == {"content-type": "c/d", "x-ext-a": "1"}
 
 
 def test_a_runners_detail_stays_behind() -> None:

@@ -57,9 +57,25 @@ def test_nothing_that_the_gateway_manages_comes_from_a_client(
 
 @given(blocks)
 def test_a_guests_answer_can_carry_no_second_header(headers: Pairs) -> None:
-    for name, value in guest_to_client(headers):
+    crossed = guest_to_client(headers)
+    for name, value in crossed:
         assert name in {"content-type", "cache-control", "etag"} or name.startswith("x-ext-")
         assert not {"\r", "\n", "\0"} & set(name + value)
+    assert len(dict(crossed)) == len(crossed)
+
+
+@pytest.mark.parametrize("name", ["content-type", "ETag", "X-Ext-A"])
+def test_what_a_guest_says_twice_counts_the_last_time(name: str) -> None:
+    other, said = ("cache-control", "no-cache"), (name.lower(), "2")
+    assert guest_to_client(((name, "1"), other, (name, "2"))) == (said, other)
+    assert guest_to_client(((name.upper(), "1"), (name.lower(), "2"))) == (said,)
+    assert guest_to_client(((name, "1"), (name, "2\r\n"), other)) == (other,)
+
+
+@pytest.mark.parametrize("blank", ["", " \t"])
+def test_a_guests_field_that_says_nothing_is_left_out(blank: str) -> None:
+    standard = [(name, blank) for name in ("content-type", "cache-control", "etag")]
+    assert guest_to_client((*standard, ("x-ext-a", blank))) == (("x-ext-a", blank),)
 
 
 @given(blocks)

@@ -197,6 +197,29 @@ async def test_a_guests_own_failure_is_the_guests_answer(
         assert await answer.read() == b"my own words"
 
 
+async def test_a_guests_answer_is_one_that_http_can_have(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    told_twice = {"Content-Type": "a/b", "content-type": "text/css", "ETag": ""}
+    runner.script.extend(
+        [
+            Envelope(headers=told_twice, body=b"a"),
+            Envelope(headers={"content-type": ""}, body=b"a"),
+            Envelope(status=205, headers={"content-type": "text/css"}, body=b"reset"),
+        ]
+    )
+    said = []
+    for _ in range(3):
+        async with gateway.client.get(gateway.url + HELLO) as answer:
+            types, tags = answer.headers.getall("content-type"), answer.headers.getall("etag", [])
+            said.append((answer.status, types, tags, answer.headers["content-length"]))
+    assert said == [
+        (200, ["text/css"], [], "1"),
+        (200, ["application/octet-stream"], [], "1"),
+        (205, ["text/css"], [], "0"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "code", "reason"),
     [
