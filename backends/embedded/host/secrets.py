@@ -36,12 +36,12 @@ def open_secrets(envelope: SecretEnvelope | None) -> Mapping[str, str] | None:
     """
     if envelope is None:
         return None
-    if envelope.expires_at is not None:
-        _refuse_expired(envelope.expires_at)
-    if (envelope.algorithm or "").lower().startswith("vault-transit"):
-        raise SecretsUnreadable("vault_not_configured")
+    if expires_at := (envelope.expires_at or "").strip():
+        _refuse_expired(expires_at)
     if not envelope.ciphertext_b64.strip():
         return {}
+    if (envelope.algorithm or "").lower().startswith("vault-transit"):
+        raise SecretsUnreadable("vault_not_configured")
     secrets = _read_inline(envelope.ciphertext_b64.strip())
     if secrets is None:
         raise SecretsUnreadable("ciphertext_malformed")
@@ -66,10 +66,10 @@ def list_keys(call: Call) -> list[str]:
 
 def _refuse_expired(expires_at: str) -> None:
     try:
-        expiry = datetime.fromisoformat(expires_at)
+        expiry = datetime.fromisoformat(expires_at.upper())  # RFC 3339 section 5.6: t and z, too
     except ValueError:
         raise SecretsUnreadable("expiry_malformed") from None
-    if expiry.tzinfo is None:  # RFC 3339 section 5.6: the offset is not optional
+    if expiry.tzinfo is None:  # where the offset is not optional
         raise SecretsUnreadable("expiry_malformed")
     if expiry <= datetime.now(UTC):
         raise SecretsUnreadable("expired")

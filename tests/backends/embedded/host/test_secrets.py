@@ -33,9 +33,18 @@ def test_an_inline_envelope_opens(algorithm: str | None) -> None:
     assert open_secrets(envelope) == {"a": "1"}
 
 
-def test_no_envelope_is_not_an_empty_one() -> None:
+@pytest.mark.parametrize(
+    "expires_at", [None, "", " ", "2999-01-01t00:00:00z", "2999-01-01t00:00:00.123456789+02:00"]
+)
+def test_an_envelope_that_is_still_good_opens(expires_at: str | None) -> None:
+    envelope = SecretEnvelope(ciphertext_b64=sealed({"a": "1"}), expires_at=expires_at)
+    assert open_secrets(envelope) == {"a": "1"}
+
+
+@pytest.mark.parametrize("algorithm", [None, "vault-transit:v1"])
+def test_no_envelope_is_not_an_empty_one(algorithm: str | None) -> None:
     assert open_secrets(None) is None
-    assert open_secrets(SecretEnvelope(ciphertext_b64=" ")) == {}
+    assert open_secrets(SecretEnvelope(ciphertext_b64=" ", algorithm=algorithm)) == {}
 
 
 @pytest.mark.parametrize("algorithm", ["vault-transit", "Vault-Transit:v1"])
@@ -44,13 +53,15 @@ def test_a_vaults_envelope_is_refused_by_name(algorithm: str) -> None:
     assert reason_for(envelope) == "vault_not_configured"
 
 
-@pytest.mark.parametrize("expires_at", ["2001-01-01T00:00:00Z", "2001-01-01T02:00:00.5+02:00"])
+@pytest.mark.parametrize(
+    "expires_at", ["2001-01-01T00:00:00Z", "2001-01-01T02:00:00.5+02:00", "2001-01-01t00:00:00z"]
+)
 def test_an_expired_envelope_is_refused(expires_at: str) -> None:
     envelope = SecretEnvelope(ciphertext_b64=sealed({"a": "1"}), expires_at=expires_at)
     assert reason_for(envelope) == "expired"
 
 
-@pytest.mark.parametrize("expires_at", ["", "soon", "2999-01-01T00:00:00"])
+@pytest.mark.parametrize("expires_at", ["soon", "z", "2999-01-01T00:00:00"])
 def test_an_expiry_that_cannot_be_read_is_not_taken_for_never(expires_at: str) -> None:
     envelope = SecretEnvelope(ciphertext_b64=sealed({"a": "1"}), expires_at=expires_at)
     assert reason_for(envelope) == "expiry_malformed"
