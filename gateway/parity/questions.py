@@ -39,7 +39,11 @@ def questions(install: Install) -> Iterator[Question]:
     yield Question(
         name="page, no such part", method="GET", target=page, headers={"Range": "bytes=99999999-"}
     )
-    for name, path in (("missing file", f"{NOWHERE}.js"), ("forbidden path", "a%2f..%2f..%2fb")):
+    for name, path in (
+        ("folder of the page", ""),
+        ("missing file", f"{NOWHERE}.js"),
+        ("forbidden path", "a%2f..%2f..%2fb"),
+    ):
         yield Question(name=name, method="GET", target=f"{folder}/{path}?{query}")
     yield Question(
         name="page address",

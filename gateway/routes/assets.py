@@ -169,7 +169,7 @@ class Address(NamedTuple):
 
     extension: str
     content_hash: str
-    path: str  # percent-encoded
+    path: str  # percent-encoded; the page where the target ends with the bundle
     tenant: str | None  # whom it names, which proves nothing
     signed: str | None  # the value that proves it
     query: str  # raw, without these two
@@ -209,6 +209,7 @@ def address_of(target: str, folder: str = "ext-ui") -> Address:
         raise InvalidRequest("invalid_extension", field="path")
     query = dict(query_pairs(raw_query))
     kept = with_fields(raw_query, without=frozenset({_TENANT, PARAMETER}))
+    path = path or _PAGE  # there, runners are not agreed on what they have
     tenant, signed, is_page = query.get(_TENANT), query.get(PARAMETER), may_be_page(path)
     return Address(extension, content_hash, path, tenant, signed, kept, is_page)
 

@@ -48,6 +48,20 @@ async def test_the_short_address_is_the_same_file(gateway: Gateway) -> None:
         assert await answer.read() == b"console.log('hello');"
 
 
+@pytest.mark.parametrize("mount", ["/runner", ""])
+async def test_a_bundles_folder_is_its_page_whatever_the_runner_has_there(
+    gateway: Gateway, runner: FakeRunner, mount: str
+) -> None:
+    folder = mount + PAGE.removeprefix("/runner").removesuffix("index.html")
+    async with gateway.client.get(f"{gateway.url}{folder}?path=%2F") as answer:
+        assert answer.status == 200
+        assert await answer.read() == runner.files["index.html"].body
+        assert answer.headers["cache-control"] == "no-cache"
+    assert urlsplit(runner.assets[-1].target).path.endswith("/index.html")
+    told, problem = await gateway.problem("GET", folder.removesuffix("/"))
+    assert (told, problem["error"]) == (404, "not_found")
+
+
 async def test_head_has_the_length_and_no_body(gateway: Gateway) -> None:
     async with gateway.client.head(gateway.url + SCRIPT) as answer:
         assert answer.status == 200

@@ -85,6 +85,7 @@ async def test_the_same_bundle_behind_every_backend_answers_alike(
         "page, not modified": {304},
         "page, a part": {206},
         "page, no such part": {416},
+        "folder of the page": {200},
         "missing file": {404},
         "forbidden path": {400},
         "page address": {200},
