@@ -14,6 +14,7 @@ from backends.contract import (
     RunnerBackend,
 )
 from backends.docker_discovered import DiscoveredDockerBackend
+from backends.knock import Knocks
 from backends.prompt import PromptBackend, Told, Withdraw
 from backends.settings import DockerSettings
 from backends.ui_url import build_ui_url
@@ -58,6 +59,9 @@ class DockerBackend:
         return build_ui_url(
             self._public_base, extension_id, content_hash, client_path, tenant_id=tenant_id
         )
+
+    async def knock(self, service_token: str | None, /, *, timeout_s: float) -> None:
+        await self._client.knock(service_token, timeout_s=timeout_s)
 
     async def health(self) -> BackendHealth:
         return await self._client.health()
@@ -110,3 +114,4 @@ async def open_docker(settings: DockerSettings) -> DockerBackend | DiscoveredDoc
 
 _guard: type[RunnerBackend] = DockerBackend
 _prompt_guard: type[PromptBackend] = DockerBackend
+_knock_guard: type[Knocks] = DockerBackend

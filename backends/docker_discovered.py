@@ -24,6 +24,7 @@ from backends.docker_engine.dispatch import HOLD_S, Dispatch
 from backends.docker_engine.log_follow import follow_logs
 from backends.docker_engine.replicas import OpenClient, Replica, Replicas
 from backends.docker_engine.watch import ContainerWatch, Snapshot
+from backends.knock import Knocks
 from backends.runner_log import KeepsLog, LogLine
 from backends.settings import DockerSettings
 from backends.ui_url import build_ui_url
@@ -87,6 +88,12 @@ class DiscoveredDockerBackend:
     ) -> str:
         base = self._settings.public_url or self._settings.public_base
         return build_ui_url(base, extension_id, content_hash, client_path, tenant_id=tenant_id)
+
+    async def knock(self, service_token: str | None, /, *, timeout_s: float) -> None:
+        async def call(client: RunnerClient, left_s: float) -> None:
+            await client.knock(service_token, timeout_s=left_s)
+
+        await self._dispatch.send(call, timeout_s=timeout_s, repeatable=True)
 
     async def health(self) -> BackendHealth:
         """Ready when one container is healthy and its runner answers /healthz too."""
@@ -177,3 +184,4 @@ def _shown(candidate: Candidate, replica: Replica | None) -> dict[str, object]:
 
 _guard: type[RunnerBackend] = DiscoveredDockerBackend
 _log_guard: type[KeepsLog] = DiscoveredDockerBackend
+_knock_guard: type[Knocks] = DiscoveredDockerBackend

@@ -226,6 +226,12 @@ def warmup_to_runner(page: AssetRequest) -> Pairs:
     )
 
 
+def knock_to_runner(service_token: str | None) -> Pairs:
+    """The fields of a POST /v1/execute that says for nobody's extension that it comes: without
+    the fields that route a call a runner has nothing to run."""
+    return _present(("content-type", "application/json"), ("x-runner-service-token", service_token))
+
+
 def asset_from_runner(headers: Pairs) -> Pairs:
     """What a browser hears of a runner's answer to a UI file.
 

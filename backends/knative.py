@@ -25,6 +25,7 @@ from backends.knative_path.path import KnativePath
 from backends.knative_path.serving import ServingReader
 from backends.knative_path.tls import client_context
 from backends.knative_path.token import ServiceToken
+from backends.knock import Knocks
 from backends.prompt import PromptBackend, Told, Withdraw
 from backends.settings import KnativeSettings
 from backends.ui_url import build_ui_url
@@ -46,6 +47,7 @@ class Reach(Protocol):
         self, request: ExecuteRequest, told: Told[ExecuteResult]
     ) -> Withdraw | None: ...
     def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None: ...
+    async def knock(self, service_token: str | None, *, timeout_s: float) -> None: ...
     async def health(self) -> BackendHealth: ...
     def stats(self) -> BackendStats: ...
     def facts(self) -> dict[str, object]: ...
@@ -88,6 +90,9 @@ class KnativeBackend:
         return build_ui_url(
             self._settings.public_base, extension_id, content_hash, client_path, tenant_id=tenant_id
         )
+
+    async def knock(self, service_token: str | None, /, *, timeout_s: float) -> None:
+        await self._reach.knock(service_token, timeout_s=timeout_s)
 
     async def health(self) -> BackendHealth:
         return await self._reach.health()
@@ -218,3 +223,4 @@ def _told_host(serving: ServingReader | None) -> str | None:
 
 _guard: type[RunnerBackend] = KnativeBackend
 _prompt_guard: type[PromptBackend] = KnativeBackend
+_knock_guard: type[Knocks] = KnativeBackend

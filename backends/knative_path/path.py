@@ -160,6 +160,10 @@ class KnativePath:
         if self._warming is not None:
             self._warming.page_fetched(page)
 
+    async def knock(self, service_token: str | None, *, timeout_s: float) -> None:
+        """See Knocks.knock: it stands in no line, and waits for a start."""
+        await self._client.knock(service_token, timeout_s=timeout_s)
+
     async def health(self) -> BackendHealth:
         """The API's word on the service, then a probe through the ingress."""
         state = self._state()

@@ -17,7 +17,13 @@ from backends.contract import (
 from backends.envelope import decode_result, encode_request, encode_warmup
 from backends.envelope_members import EnvelopeError
 from backends.errors import BackendError, Phase, RunnerProtocolError, RunnerRefusedSize
-from backends.header_policy import asset_to_runner, own_of, to_runner, warmup_to_runner
+from backends.header_policy import (
+    asset_to_runner,
+    knock_to_runner,
+    own_of,
+    to_runner,
+    warmup_to_runner,
+)
 from backends.prompt import Outcome, Told, Withdraw
 from backends.settings import Timeouts
 from backends.upstream.address import RunnerAddress
@@ -35,6 +41,9 @@ from backends.upstream.transport import (
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 HEALTH_BUDGET_S: Final = 2.0
+
+_LET_IN: Final = frozenset({200, 400, 422})
+"""What a runner says of an envelope without content, which it has looked at then."""
 
 _Answered = Outcome[UpstreamResponse]  # spelled once: an inner function's are read at each call
 
@@ -145,6 +154,21 @@ class RunnerClient:
             )
         )
         await discard(response.body)
+
+    async def knock(self, service_token: str | None, *, timeout_s: float) -> None:
+        """See Knocks.knock."""
+        response = await self._transport.exchange(
+            UpstreamRequest(
+                method="POST",
+                target=f"{self._address.base_path}/v1/execute",
+                headers=knock_to_runner(service_token) + self._credentials(),
+                body=b"{}",
+                budget=self._budget(body_by=time.monotonic() + timeout_s),
+            )
+        )
+        await discard(response.body)
+        if response.status not in _LET_IN:
+            raise refusal(response.status, response.headers)
 
     async def health(self) -> BackendHealth:
         """GET /healthz, within a budget of its own. Raises no BackendError."""

@@ -1,4 +1,4 @@
-"""The folder of bundles: writable, its index readable, and what is installed unharmed?"""
+"""The folder of bundles: writable where it must be, its index readable, its bundles unharmed?"""
 
 import asyncio
 import hashlib
@@ -24,7 +24,10 @@ async def check(case: Case) -> Sequence[Finding]:
     if not embedded and not isinstance(settings.installs, DirectoryInstallsSettings):
         return []  # nothing is looked for in there
     folder = settings.embedded.bundle_dir
-    return await asyncio.to_thread(lambda: [*_folder(folder), *_installed(folder)])
+    return await asyncio.to_thread(
+        # In front of a runner elsewhere the folder is only read: it may be mounted like that.
+        lambda: [*(_folder(folder) if embedded else ()), *_installed(folder)]
+    )
 
 
 def _folder(folder: Path) -> Iterator[Finding]:

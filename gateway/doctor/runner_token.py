@@ -1,4 +1,4 @@
-"""Tokens in files: readable, for the right audience, and good for a while yet?"""
+"""Tokens: files readable and good for a while yet, and does the runner take the service token?"""
 
 import asyncio
 import time
@@ -8,13 +8,19 @@ from typing import Final
 import jwt
 
 from backends.bearer_token import BearerToken
-from backends.errors import RunnerUnreachable
+from backends.errors import BackendError, RunnerUnreachable
 from backends.knative_path.token import ServiceToken
-from backends.settings import KnativeSettings
+from backends.knock import Knocks
+from backends.settings import EmbeddedSettings, KnativeSettings
+from gateway.backend_opening import backend_of
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
+from gateway.settings import Settings
+from middleware.service_auth import TokenFile
 
 _SOON_S: Final = 300.0
+_KNOCK_S: Final = 5.0  # a runner that sleeps has to start
+_DOOR_S: Final = 6.0  # the backend has to be opened first
 _FIXES: Final = {
     "token_unreadable": "make the file readable, and one token its only content",
     "token_expired": "have it renewed: a projected token's file is, as long as the pod lives",
@@ -24,7 +30,56 @@ _FIXES: Final = {
 
 
 async def check(case: Case) -> Sequence[Finding]:
-    return await asyncio.to_thread(lambda: list(_files(case)))
+    files, door = await asyncio.gather(
+        asyncio.to_thread(lambda: list(_files(case))), _door(case.settings)
+    )
+    return [*files, *door]
+
+
+async def _door(settings: Settings) -> Sequence[Finding]:
+    """Whether the runner lets calls in; whether it is there at all is another check's to say."""
+    if isinstance(settings.backend, EmbeddedSettings):
+        return []
+    try:
+        async with asyncio.timeout(_DOOR_S):
+            await _knock(settings)
+    except BackendError as turned_away:
+        return _not_let_in(settings, turned_away)
+    except (OSError, ValueError):  # it did not open, or not in time
+        return []
+    return [ok("token", "the runner lets the gateway's calls in")]
+
+
+async def _knock(settings: Settings) -> None:
+    token = await asyncio.to_thread(_service_token, settings)
+    backend = await backend_of(settings)
+    try:
+        if isinstance(backend, Knocks):
+            await backend.knock(token, timeout_s=_KNOCK_S)
+    finally:
+        await backend.aclose()
+
+
+def _not_let_in(settings: Settings, failure: BackendError) -> Sequence[Finding]:
+    if isinstance(failure, RunnerUnreachable):
+        return []
+    if failure.reason != "runner_refused_credentials":
+        what = f"whether the runner lets calls in is not known: {failure.reason}"
+        why = "if it does not, every handler call is answered with 502"
+        return [warning("token", what, why, "run doctor again while the runner is up and idle")]
+    told = settings.service_token is not None or settings.service_token_file is not None
+    token = "the gateway's service token" if told else "calls without a service token"
+    fix = "let RUNNER_SERVICE_TOKEN, or what is in RUNNER_SERVICE_TOKEN_FILE, be the runner's own"
+    if isinstance(settings.backend, KnativeSettings) and settings.backend.token_file is not None:
+        fix += "; if it is the ingress that refuses, see what RUNNER_KNATIVE_TOKEN_FILE is for"
+    why = "every handler call is answered with 502"
+    return [failed("token", f"the runner refuses {token}", why, fix)]
+
+
+def _service_token(settings: Settings) -> str | None:
+    """What calls are sent with."""
+    file = settings.service_token_file
+    return settings.service_token if file is None else TokenFile(file).read()
 
 
 def _files(case: Case) -> Iterator[Finding]:

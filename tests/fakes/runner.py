@@ -121,6 +121,7 @@ class FakeRunner:
         asset_script: the next UI answers, before files are looked at.
         health: what /healthz answers when `health_script` is empty.
         health_script: the next answers of /healthz.
+        service_token: who does not send it is let in nowhere but to /healthz; None: everybody is.
         may_answer: clear it to hold every answer back.
         asked: every request, as soon as it has been read: wait on it instead of sleeping.
         abandoned: set when a client leaves before its answer was given.
@@ -141,6 +142,7 @@ class FakeRunner:
             body=b'{"cache_writable":true,"bundle_store":"ok","ext_cache_max_bytes":null}',
         )
         self.health_script: deque[HttpAnswer] = deque()
+        self.service_token: str | None = None
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.asked: asyncio.Queue[Received] = asyncio.Queue()
@@ -207,7 +209,9 @@ class FakeRunner:
             raise
         path = received.target.partition("?")[0]
         answer: Answer
-        if path.endswith("/v1/execute"):
+        if not (self._knows(received) or path.endswith("/healthz")):
+            answer = HttpAnswer(status=401)
+        elif path.endswith("/v1/execute"):
             answer = self._execute(received)
         elif path.endswith("/healthz"):
             answer = self.health_script.popleft() if self.health_script else self.health
@@ -216,6 +220,10 @@ class FakeRunner:
         else:
             answer = HttpAnswer(status=404)
         return _respond(answer)
+
+    def _knows(self, received: Received) -> bool:
+        said = received.headers.get("x-runner-service-token")
+        return self.service_token in (None, said)
 
     def _execute(self, received: Received) -> Answer:
         if received.method != "POST":

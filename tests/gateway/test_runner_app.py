@@ -40,6 +40,17 @@ async def test_a_bundle_that_is_not_there_is_told_to_the_call_that_needs_it(runn
         assert await answer.read() == b""
 
 
+async def test_who_knocks_with_an_empty_envelope_is_let_in_or_not_and_runs_nothing(
+    runner: Client,
+) -> None:
+    async with runner.post("/v1/execute", json={}, headers=KNOWN) as answer:
+        assert answer.status == 200
+        told = await answer.json()
+    assert (told["status"], told["error"]) == (400, "missing_routing_headers")
+    async with runner.post("/v1/execute", json={}) as answer:
+        assert await _problem(answer) == (401, "unauthenticated")
+
+
 @pytest.mark.parametrize("headers", [{}, {"x-runner-service-token": "wrong"}], ids=["no", "wrong"])
 async def test_only_those_who_may_call_handlers_may_warm_them(
     runner: Client, headers: dict[str, str]

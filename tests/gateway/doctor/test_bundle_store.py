@@ -67,6 +67,12 @@ async def test_a_folder_that_is_a_file_is_found(blocked: Path) -> None:
     assert found.level is Level.FAILED
 
 
+async def test_a_gateway_in_front_of_another_runner_need_not_write_to_it(blocked: Path) -> None:
+    environ = {"RUNNER_BASE_URL": "http://127.0.0.1:9", "RUNNER_BUNDLE_DIR": str(blocked)}
+    (found,) = of(await visit(**environ), "bundles")
+    assert "unreadable" in found.what
+
+
 async def test_a_folder_that_is_not_there_yet_is_no_failure(folder: Path) -> None:
     (found,) = of(await visit(RUNNER_BUNDLE_DIR=str(folder)), "bundles")
     assert found.level is Level.WARNING

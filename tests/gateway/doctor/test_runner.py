@@ -6,6 +6,7 @@ from email.utils import formatdate
 import pytest
 
 from gateway.doctor import runner as runner_check
+from gateway.doctor import runner_token
 from gateway.doctor.findings import Level
 from tests.fakes.runner import FakeRunner, HttpAnswer
 from tests.gateway.doctor.rig import of, the_one, visit
@@ -41,6 +42,7 @@ async def test_a_runner_that_never_answers_is_found(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_check, "_OPEN_S", 0.2)
+    monkeypatch.setattr(runner_token, "_KNOCK_S", 0.2)
     async with FakeRunner() as runner:
         runner.may_answer.clear()
         found = the_one(await visit(**reach(variable, runner.url)), "runner", "no_answer_in_time")
