@@ -163,7 +163,7 @@ class RunnerClient:
                 target=f"{self._address.base_path}/v1/execute",
                 headers=knock_to_runner(service_token) + self._credentials(),
                 body=b"{}",
-                budget=self._budget(body_by=time.monotonic() + timeout_s),
+                budget=self._budget(None, body_by=time.monotonic() + timeout_s),
             )
         )
         await discard(response.body)
