@@ -21,6 +21,7 @@ class Policies:
     """The configuration of every middleware, made once per committed settings."""
 
     body_limit: BodyLimit
+    envelope_limit: BodyLimit
     load_shed: LoadShed
     cors: Cors
     isolation: Isolation
@@ -31,8 +32,10 @@ class Policies:
 
 def policies_of(settings: Settings, auth: Auth) -> Policies:
     """Translate settings into what each middleware is configured with."""
+    limit = BodyLimit(max_bytes=settings.max_body_bytes, idle_s=settings.listen.body_idle_s)
     return Policies(
-        body_limit=BodyLimit(max_bytes=settings.max_body_bytes, idle_s=settings.listen.body_idle_s),
+        body_limit=limit,
+        envelope_limit=limit.of_an_envelope(),
         load_shed=LoadShed(limit=settings.max_in_flight),
         cors=Cors(allowed_origins=settings.allowed_origins),
         isolation=Isolation(

@@ -17,7 +17,7 @@ from gateway.state import State
 from middleware.access_log import AccessLines, AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend
-from middleware.body_limit import body_limit
+from middleware.body_limit import BodyLimit, body_limit
 from middleware.caching import stamp_caching
 from middleware.caller import Auth, caller
 from middleware.connection_close import connection_close
@@ -31,6 +31,7 @@ from middleware.problem_details import problem_details
 from middleware.request_id import stamp_request_id
 from middleware.request_target import request_target
 from middleware.service_auth import service_auth
+from middleware.source import Source
 
 _ACCESS_LOG = AccessLog()
 _EXEMPT = frozenset({Access.PUBLIC, Access.ADMIN})
@@ -93,6 +94,7 @@ def _fast_routes(
                     token=guards.token,
                     early=route.early,
                     prompt=route.prompt,
+                    body_limit=guards.limit_of(route.access),
                 )
                 for one in mounted[canonical_of(route.path)]
                 for method in (FAST_METHODS if one.method == "*" else (one.method,))
@@ -166,8 +168,10 @@ class _Guards:
         self._preflight = cors(lambda: live.now.policies.cors)
         # Only once it is known that the call may go on: give it the runner's token.
         self.token = service_auth(lambda: live.now.policies.service_auth)
-        # Last, so that nobody unknown can make this process read a body.
-        self._limit = body_limit(lambda: live.now.policies.body_limit)
+        self._limits: tuple[Source[BodyLimit], Source[BodyLimit]] = (
+            lambda: live.now.policies.body_limit,
+            lambda: live.now.policies.envelope_limit,
+        )
 
         def auth() -> Auth:
             return live.now.policies.auth
@@ -177,6 +181,10 @@ class _Guards:
             Access.BROWSER: caller(auth, required=False),
             Access.ADMIN: admin(lambda: live.now.policies.admin),
         }
+
+    def limit_of(self, access: Access) -> Source[BodyLimit]:
+        """How much may be sent to such a route: who speaks for a service sends envelopes."""
+        return self._limits[access is Access.SERVICE]
 
     def by_access(self) -> Mapping[Access, tuple[Guard, ...]]:
         """The guards in their order, by who may use the route."""
@@ -189,4 +197,5 @@ class _Guards:
             yield self.caller_of[access]
         if access in _WITH_RUNNER:
             yield self.token
-        yield self._limit
+        # Last, so that nobody unknown can make this process read a body.
+        yield body_limit(self.limit_of(access))

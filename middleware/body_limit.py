@@ -5,7 +5,8 @@ is refused by its Content-Length costs one packet, not two gigabytes.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -15,6 +16,8 @@ from middleware.errors import InvalidRequest, PayloadTooLarge, RequestTimeout
 from middleware.guard import Guard
 from middleware.source import Source
 
+_OTHER_MEMBERS_BYTES: Final = 1_048_576
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyLimit:
@@ -22,6 +25,14 @@ class BodyLimit:
 
     max_bytes: int
     idle_s: float = 15.0
+
+    def of_an_envelope(self) -> "BodyLimit":
+        """The same for what carries such a body as base64, among other members.
+
+        >>> BodyLimit(max_bytes=3_000_000).of_an_envelope().max_bytes
+        5048576
+        """
+        return replace(self, max_bytes=self.max_bytes * 4 // 3 + _OTHER_MEMBERS_BYTES)
 
 
 _LIMIT = web.RequestKey("body_limit", BodyLimit)

@@ -149,7 +149,7 @@ class Exchange:
         if route.caller is not None:
             route.caller(request)
         if request.whole_body:
-            check_length(self._policies.body_limit, len(request.whole_body))
+            check_length(route.body_limit(), len(request.whole_body))
         return None if route.early is None else route.early(request)
 
     def _is_begun(self) -> bool:

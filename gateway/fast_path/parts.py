@@ -15,12 +15,14 @@ from gateway.fast_path.heads import Heads
 from gateway.fast_path.request import FastRequest
 from gateway.state import State
 from middleware.access_log import AccessLines
+from middleware.body_limit import BodyLimit
 from middleware.errors import Refusal
 from middleware.guard import Guard
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
 from middleware.problem_details import Render
 from middleware.request_target import check_target
+from middleware.source import Source
 
 Early = Callable[[FastRequest], Answer | None]
 """The answer to a request that needs no waiting, or None for the handler to find it."""
@@ -40,6 +42,7 @@ class FastRoute:
         caller: asked who calls, where the route wants to know.
         token: gives the request the runner's token, before the handler and not before `early`.
         prompt: tried before the handler.
+        body_limit: how much may be sent there.
     """
 
     match_info: UrlMappingMatchInfo
@@ -49,6 +52,7 @@ class FastRoute:
     token: Guard
     early: Early | None
     prompt: Prompt | None
+    body_limit: Source[BodyLimit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

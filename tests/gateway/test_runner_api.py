@@ -1,6 +1,9 @@
 """`POST /v1/execute`: a host that builds envelopes itself notices no gateway."""
 
 import base64
+from collections.abc import AsyncIterator
+from io import BytesIO
+from typing import Any
 
 import orjson
 import pytest
@@ -10,7 +13,7 @@ from tests.gateway.harness import HASH, Gateway, in_front_of, running
 
 TOKEN = {"x-runner-service-token": "a-service-token-for-tests"}
 ROUTING = {"x-alga-tenant": "t-1", "x-alga-extension": "registry-1"}
-ENVELOPE = {
+ENVELOPE: dict[str, Any] = {
     "context": {
         "request_id": "job-1",
         "tenant_id": "t-1",
@@ -121,6 +124,31 @@ async def test_a_broken_envelope_is_refused_by_name(
     )
     assert (status, problem["error"]) == (400, "invalid_request")
     assert field in problem["detail"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_the_limit_is_the_bodys_and_not_the_envelopes(
+    runner: FakeRunner, *, chunked: bool
+) -> None:
+    environ = in_front_of(runner, GATEWAY_MAX_BODY_BYTES="3000")
+    async with running(environ) as gateway:
+
+        async def sent(size: int) -> int:
+            body = base64.b64encode(bytes(size)).decode()
+            raw = orjson.dumps(ENVELOPE | {"http": {**ENVELOPE["http"], "body_b64": body}})
+
+            async def parts() -> AsyncIterator[bytes]:
+                yield raw
+
+            async with gateway.client.post(
+                f"{gateway.url}/v1/execute",
+                data=parts() if chunked else BytesIO(raw),
+                headers=TOKEN | ROUTING,
+            ) as answer:
+                return answer.status
+
+        assert await sent(3000) == 200
+        assert await sent(1_048_576) == 413
 
 
 async def test_a_runner_that_fails_is_a_problem_document(
