@@ -53,12 +53,21 @@ class Prober:
             ProbeResult(generation=generation, health=health, at=time.monotonic()),
         )
         if before is None or before.health.readiness is not health.readiness:
-            _log.info(
-                "backend_probed",
-                generation=generation,
-                readiness=health.readiness.value,
-                detail=health.detail,
+            self._note(generation, health)
+
+    def _note(self, generation: int, health: BackendHealth) -> None:
+        kind = self._slot.current.identity.kind
+        if health.readiness is Readiness.DOWN:
+            _log.warning(
+                "runner_unreachable", backend=kind, generation=generation, detail=health.detail
             )
+            return
+        _log.info(
+            "backend_probed",
+            generation=generation,
+            readiness=health.readiness.value,
+            detail=health.detail,
+        )
 
     async def probe_now(self) -> ProbeResult:
         """Ask the current generation once.

@@ -110,8 +110,7 @@ class Reloader:
             await self._attempt.run(receipt)
         receipt.took_ms = ms_since(began)
         self._receipts.add(receipt)
-        event = "backend_swapped" if receipt.outcome == "switched" else f"reload_{receipt.outcome}"
-        _log.info(f"{event}_planned" if plan else event, **receipt.as_json())
+        _note(receipt)
         self._on_receipt()
         return receipt
 
@@ -160,6 +159,15 @@ class Sole:
         await asyncio.gather(*self._drains, return_exceptions=True)
 
 
+def _note(receipt: Receipt) -> None:
+    """Log it, as a warning when something was asked for that has not happened."""
+    event = "backend_swapped" if receipt.outcome == "switched" else f"reload_{receipt.outcome}"
+    is_missed = receipt.outcome == "refused" or receipt.restart_needed
+    # Of a dry run nothing is missed: whoever asks is told in the answer.
+    note = _log.warning if is_missed and not receipt.plan else _log.info
+    note(f"{event}_planned" if receipt.plan else event, **receipt.as_json())
+
+
 async def _note_drain(receipt: Receipt, committed: Committed) -> None:
     drained = await committed.drained
     receipt.drained_ms, receipt.cut_off = drained.drained_ms, drained.cut_off
@@ -192,6 +200,7 @@ def _refusals_noted(receipt: Receipt) -> Iterator[None]:
             {"variable": bad.variable, "problem": bad.problem, "fix": bad.fix}
             for bad in refused.problems
         ]
+        receipt.pinned_by_environment = list(refused.pinned)
     except Refused as refused:
         receipt.outcome, receipt.reason = "refused", refused.reason
     except Exception:  # noqa: BLE001

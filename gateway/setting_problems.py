@@ -16,8 +16,13 @@ class SettingProblem:
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used; `problems` lists every reason at once."""
+    """The configuration cannot be used; `problems` lists every reason at once.
 
-    def __init__(self, problems: tuple[SettingProblem, ...]) -> None:
+    Attributes:
+        pinned: variables whose line in the env file does not count, which may be the reason.
+    """
+
+    def __init__(self, problems: tuple[SettingProblem, ...], pinned: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+        self.pinned = pinned

@@ -142,7 +142,7 @@ def load(environ: Mapping[str, str], *, on_terminal: bool | None = None) -> Sett
     blamed = {problem.variable for problem in problems}
     problems += [rule for rule in contradictions(values) if rule.variable not in blamed]
     if sources.problems or problems:
-        raise SettingsError((*sources.problems, *problems))
+        raise SettingsError((*sources.problems, *problems), sources.pinned)
     return _assemble(values, sources)
 
 
@@ -186,7 +186,7 @@ def with_static_of(new: Settings, old: Settings) -> Settings:
     )
     problems = tuple(contradictions(values))
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems, new.pinned)
     kept: dict[str, Origin] = {name: old.origins[name] for name in static.values()}
     return replace(
         new,

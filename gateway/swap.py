@@ -187,12 +187,12 @@ class Swapper:
         if auth is not self.live.auth:
             await auth.aclose()
         drained_ms = ms_since(began)
-        _log.info(
-            "generation_retired",
+        note = _log.warning if retirement.cut_off else _log.info
+        note(
+            "generation_drained",
             generation=old.number,
-            drained=retirement.drained,
-            cut_off=retirement.cut_off,
             drained_ms=drained_ms,
+            cut_off=retirement.cut_off,
         )
         return Drained(drained_ms=drained_ms, cut_off=retirement.cut_off)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,17 @@ async def test_a_refused_reload_leaves_the_old_generation_serving(
     async with gateway.client.get(f"{gateway.url}/api/ext/acme.crm/hello") as called:
         assert called.status == 200
         assert called.headers["x-runner-generation"] == "1"
+
+
+async def test_a_refusal_names_what_the_file_cannot_change(gateway: Gateway) -> None:
+    gateway.environ["GATEWAY_DRAIN_SECONDS"] = "5"
+    del gateway.environ["RUNNER_BACKEND"]
+    written = "GATEWAY_DRAIN_SECONDS=x\nRUNNER_BACKEND=foo\n"
+    await asyncio.to_thread(Path(gateway.environ["GATEWAY_ENV_FILE"]).write_text, written)
+    async with gateway.client.post(f"{gateway.url}/gateway/v1/reload") as answer:
+        receipt = await answer.json()
+    assert receipt["outcome"] == "refused"
+    assert receipt["pinned_by_environment"] == ["GATEWAY_DRAIN_SECONDS"]
 
 
 async def test_what_only_a_restart_can_change_is_named(gateway: Gateway) -> None:

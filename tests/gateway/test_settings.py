@@ -294,7 +294,8 @@ def test_a_reload_keeps_what_a_verb_put_in_place_of_a_variable() -> None:
     assert merged.backend == old.embedded
 
 
-def test_a_reload_cannot_make_an_open_listener_trust_everybody() -> None:
+def test_a_reload_cannot_make_an_open_listener_trust_everybody(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_AUTH=proxy\n")
     old = load(
         {
             "GATEWAY_HOST": "0.0.0.0",
@@ -306,3 +307,4 @@ def test_a_reload_cannot_make_an_open_listener_trust_everybody() -> None:
     with pytest.raises(SettingsError) as refused:
         with_static_of(new, old)
     assert [bad.variable for bad in refused.value.problems] == ["GATEWAY_AUTH"]
+    assert refused.value.pinned == ("GATEWAY_AUTH",)

@@ -69,7 +69,7 @@ async def test_a_swap_moves_guests_out_of_the_process_and_back_without_losing_a_
             gateway.send(signal.SIGHUP)
             await gateway.event("backend_swapped", generation=generation, outcome="switched")
             assert len(await pids(gateway)) == processes
-            await gateway.event("generation_retired", generation=generation - 1)
+            await gateway.event("generation_drained", generation=generation - 1)
         await load.more(100)
     assert load.failures == {}
     assert load.answers.keys() == {200}

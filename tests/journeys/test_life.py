@@ -87,7 +87,7 @@ async def test_a_runner_that_dies_and_returns_is_told_apart_at_every_step(
             await runner.stop()
             assert await cut == (502, "bad_gateway")
             assert await ask() == (503, "runner_unreachable")
-            await gateway.event("backend_probed", readiness="down")
+            await gateway.event("runner_unreachable", backend="knative")
 
             runner.may_answer.set()
             await runner.start()

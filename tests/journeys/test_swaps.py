@@ -173,7 +173,8 @@ async def test_a_reload_that_is_refused_says_why_and_can_be_mended(
             GATEWAY_LOG_LEVEL="warning",
         )
         gateway.send(signal.SIGHUP)
-        refused = await gateway.event("reload_refused")
+        refused = await gateway.event("reload_refused", level="warning")
+        assert refused["pinned_by_environment"] == ["GATEWAY_LOG_LEVEL"]
         named = {problem["variable"] for problem in refused["problems"]}
         assert named == {"RUNNER_BACKEND", "EXT_GATEWAY_TIMEOUT_MS"}
         async with client.get(gateway.url + HELLO) as answer:
