@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
-from gateway.cli_output import as_json, found_wrong, loaded_settings, print_json, table
+from gateway.cli_output import (
+    as_json,
+    as_json_lines,
+    found_wrong,
+    loaded_settings,
+    print_json,
+    print_json_line,
+    table,
+)
 
 if TYPE_CHECKING:
     from gateway.installs.contract import Install
@@ -43,7 +50,7 @@ def pack(directory: Path, *, out: Path | None, json: bool) -> None:
     from backends.manifest import ManifestError
 
     target = out or Path(f"{directory.resolve().name}.tar.zst")
-    with found_wrong(BundleError, ManifestError, OSError, json=json):
+    with found_wrong(BundleError, ManifestError, OSError):
         content_hash = pack_bundle(directory, target)
     if json:
         print_json({"ok": True, "content_hash": content_hash, "file": str(target)})
@@ -61,7 +68,7 @@ def verify(file: Path, *, json: bool) -> None:
 
     with (
         tempfile.TemporaryDirectory() as scratch,
-        found_wrong(BundleError, ManifestError, OSError, json=json),
+        found_wrong(BundleError, ManifestError, OSError),
     ):
         checked = BundleStore(Path(scratch)).add(file)
     if json:
@@ -96,7 +103,7 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
     settings = loaded_settings(environ)
     with (
         tempfile.TemporaryDirectory() as scratch,
-        found_wrong(BundleError, ManifestError, OSError, ValueError, json=json),
+        found_wrong(BundleError, ManifestError, OSError, ValueError),
     ):
         archive = source
         if source.is_dir():
@@ -116,7 +123,7 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
 @bundle.command()
 @click.argument("directory", type=_FOLDER)
 @click.option("--tenant", help="Whose install it is; * is everybody's.  [default: the dev tenant]")
-@click.option("--json", is_flag=True, help="Report as JSON, one document a line.")
+@as_json_lines
 @click.pass_obj
 def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) -> None:
     """Install a folder, and again whenever its files change, until Ctrl-C.
@@ -144,7 +151,10 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
         else:
             document = {"ok": True, "install": _facts(state)}
             line = f"installed {_line(state)}: {state.content_hash}"
-        click.echo(orjson.dumps(document).decode() if json else line)
+        if json:
+            print_json_line(document)
+        else:
+            click.echo(line)
 
 
 @bundle.command("list")
@@ -156,7 +166,7 @@ def list_(environ: Environ, *, json: bool) -> None:
     from gateway.installs.directory import list_installs
 
     settings = loaded_settings(environ)
-    with found_wrong(BundleError, OSError, ValueError, json=json):
+    with found_wrong(BundleError, OSError, ValueError):
         installs = list_installs(settings.embedded.bundle_dir)
     if json:
         print_json({"ok": True, "installs": [_facts(one) for one in installs]})
@@ -181,7 +191,7 @@ def remove(environ: Environ, which: str, *, json: bool) -> None:
     from gateway.installs.directory import remove_install
 
     settings = loaded_settings(environ)
-    with found_wrong(BundleError, OSError, ValueError, json=json):
+    with found_wrong(BundleError, OSError, ValueError):
         try:
             gone = remove_install(settings.embedded.bundle_dir, which)
         except ExtensionNotInstalled:

@@ -24,7 +24,7 @@ def certs(*, out: Path, json: bool) -> None:
     """Make a certificate for localhost, 127.0.0.1 and ::1, and say how to trust it."""
     from gateway.certificates import CertificatesUnusable, make_certificates
 
-    with found_wrong(CertificatesUnusable, OSError, json=json):
+    with found_wrong(CertificatesUnusable, OSError):
         made = make_certificates(out)
     if json:
         print_json(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from gateway.cli_output import as_json, loaded_settings, print_json, table
+from gateway.cli_output import (
+    as_json,
+    as_json_lines,
+    loaded_settings,
+    print_json,
+    print_json_line,
+    table,
+)
 
 if TYPE_CHECKING:  # `--help` must not wait for the web framework
     from backends.docker_engine.candidates import Candidate
@@ -84,7 +91,7 @@ def _row(each: "Candidate") -> tuple[str, ...]:
 @click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come.")
 @click.option("--request", "request_id", help="Only lines that name this request.")
 @click.option("--tail", type=click.IntRange(0, 1000), default=200, show_default=True)
-@as_json
+@as_json_lines
 @click.pass_obj
 def logs(environ: Environ, *, follow: bool, request_id: str | None, tail: int, json: bool) -> None:
     """Show the gateway's and the runner's log lines; the runner's alone without a gateway."""
@@ -117,7 +124,7 @@ async def _print(events: AsyncGenerator[dict[str, Any], None], *, json: bool) ->
     async with aclosing(events):
         async for event in events:
             if json:
-                click.echo(orjson.dumps(event))
+                print_json_line(event)
                 continue
             text = str(event.get("text", "")).translate(_CONTROL)
             click.echo(f"{event.get('container') or event.get('source')} | {text}")

@@ -1,8 +1,9 @@
 """What verbs share: JSON or a table on standard output, problems on standard error."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 import orjson
@@ -15,12 +16,43 @@ Verb = TypeVar("Verb", bound=Callable[..., object])
 
 
 def as_json(verb: Verb) -> Verb:
-    """Give a verb the option --json."""
-    return click.option("--json", is_flag=True, help="Report as one JSON document.")(verb)
+    """Give a verb the option --json, under which a failure is a document, too."""
+    return _reporting(verb, print_json, "Report as one JSON document.")
+
+
+def as_json_lines(verb: Verb) -> Verb:
+    """The same for a verb that reports as it goes."""
+    return _reporting(verb, print_json_line, "Report as JSON, one document a line.")
+
+
+def _reporting(verb: Verb, report: Callable[[object], None], help_text: str) -> Verb:
+    @functools.wraps(verb)
+    def reporting(*given: object, json: bool, **named: object) -> object:
+        try:
+            return verb(*given, json=json, **named)
+        except click.UsageError:
+            raise
+        except click.ClickException as wrong:
+            if not json:
+                raise
+            report({"ok": False, **_facts(wrong)})
+            raise click.exceptions.Exit(wrong.exit_code) from None
+
+    return cast("Verb", click.option("--json", is_flag=True, help=help_text)(reporting))
+
+
+def _facts(wrong: click.ClickException) -> Mapping[str, object]:
+    if isinstance(wrong, SettingsUnusable):
+        return {"problems": wrong.rows}
+    return {"problem": wrong.message}
 
 
 def print_json(document: object) -> None:
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_json_line(document: object) -> None:
+    click.echo(orjson.dumps(document).decode())
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -39,25 +71,34 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def problem_rows(wrong: "SettingsError") -> list[Mapping[str, str]]:
-    return [
-        {"variable": bad.variable, "problem": bad.problem, "fix": bad.fix} for bad in wrong.problems
-    ]
+class SettingsUnusable(click.ClickException):
+    """Ends a verb with every problem of its settings.
+
+    Attributes:
+        rows: one for each bad variable, with the fix.
+    """
+
+    def __init__(self, wrong: "SettingsError") -> None:
+        super().__init__(f"the settings cannot be used:\n{wrong}")
+        self.rows = [
+            {"variable": bad.variable, "problem": bad.problem, "fix": bad.fix}
+            for bad in wrong.problems
+        ]
 
 
 @contextmanager
 def settings_reported() -> Iterator[None]:
-    """End the program with every problem on standard error, if settings cannot be used."""
+    """End the verb with every problem, if settings cannot be used."""
     from gateway.setting_problems import SettingsError
 
     try:
         yield
     except SettingsError as wrong:
-        raise click.ClickException(f"the settings cannot be used:\n{wrong}") from None
+        raise SettingsUnusable(wrong) from None
 
 
 def loaded_settings(environ: Mapping[str, str]) -> "Settings":
-    """Load, or end the program with every problem on standard error."""
+    """Load, or end the verb with every problem."""
     from gateway.settings import load
 
     with settings_reported():
@@ -65,12 +106,9 @@ def loaded_settings(environ: Mapping[str, str]) -> "Settings":
 
 
 @contextmanager
-def found_wrong(*kinds: type[Exception], json: bool = False) -> Iterator[None]:
+def found_wrong(*kinds: type[Exception]) -> Iterator[None]:
     """Turn these exceptions into a report and exit code 1."""
     try:
         yield
     except kinds as wrong:
-        if not json:
-            raise click.ClickException(str(wrong)) from None
-        print_json({"ok": False, "problem": str(wrong)})
-        raise click.exceptions.Exit(1) from None
+        raise click.ClickException(str(wrong)) from None

@@ -77,6 +77,31 @@ def test_check_as_json_is_one_document_either_way(tmp_path: Path) -> None:
     assert set(problem) == {"variable", "problem", "fix"}
 
 
+@pytest.mark.parametrize(
+    ("verb", "is_one_line"),
+    [
+        ("check", False),
+        ("doctor", False),
+        ("explain", False),
+        ("parity", False),
+        ("logs", True),
+        ("bundle list", False),
+        (f"bundle install {ROOT}/examples/hello", False),
+        ("bundle remove example.hello", False),
+        (f"bundle dev {ROOT}/examples/hello", True),
+    ],
+)
+def test_settings_that_cannot_be_used_are_json_where_json_was_asked_for(
+    verb: str, is_one_line: bool
+) -> None:
+    done = run(*verb.split(), "--json", environ={"GATEWAY_PORT": "x"})
+    assert (done.exit_code, done.stderr) == (1, "")
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert "GATEWAY_PORT" in done.stdout
+    assert (done.stdout.count("\n") == 1) is is_one_line
+
+
 @pytest.mark.parametrize("verb", ["", "serve", "runner"])
 def test_nothing_starts_with_settings_that_cannot_be_used(verb: str) -> None:
     done = run(*verb.split(), environ={"GATEWAY_PORT": "x"})
@@ -127,6 +152,11 @@ def test_every_verb_explains_itself(verb: str) -> None:
     assert done.stdout.startswith("Usage:")
 
 
+def test_a_verb_that_goes_on_says_that_its_json_does() -> None:
+    for verb in ("logs", "bundle dev"):
+        assert "one document a line" in run(*verb.split(), "--help").stdout
+
+
 def test_help_waits_for_neither_the_validator_nor_the_web_framework_nor_the_engine() -> None:
     done = subprocess.run(
         [
@@ -149,7 +179,7 @@ def test_a_folder_that_is_no_extension_is_found_wrong(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert done.stderr.startswith("Error:")
     as_json = run("bundle", "pack", "empty", "--json")
-    assert as_json.exit_code == 1
+    assert (as_json.exit_code, as_json.stderr) == (1, "")
     assert json.loads(as_json.stdout)["ok"] is False
 
 

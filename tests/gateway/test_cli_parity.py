@@ -130,6 +130,10 @@ async def test_a_runner_that_is_away_is_left_out(environ: dict[str, str]) -> Non
 async def test_what_is_not_installed_is_said(environ: dict[str, str], tmp_path: Path) -> None:
     unknown = await parity(environ, "nobody.knows")
     assert (unknown.exit_code, "not installed" in unknown.stderr) == (1, True)
+    as_json = await parity(environ, "nobody.knows", "--json")
+    assert (as_json.exit_code, as_json.stderr) == (1, "")
+    told = document(as_json)
+    assert (told["ok"], "not installed" in told["problem"]) == (False, True)
     nothing = await parity(environ | {"RUNNER_BUNDLE_DIR": str(tmp_path)})
     assert (nothing.exit_code, "nothing is installed" in nothing.stderr) == (1, True)
 

@@ -205,6 +205,17 @@ async def test_explain_ends_with_1_when_no_container_takes_calls(engine: FakeEng
 
 
 @pytest.mark.usefixtures("elsewhere")
+async def test_a_gateway_that_refuses_is_a_line_of_json_too(runner: FakeRunner) -> None:
+    async with running(in_front_of(runner, GATEWAY_ADMIN_TOKEN="hush-admin-token")) as gateway:
+        told = {"GATEWAY_PORT": str(gateway.port), "GATEWAY_ADMIN_TOKEN": "another"}
+        code, out, err = await verb("logs", "--json", **told)
+        assert (code, err, out.count("\n")) == (1, "", 1)
+        assert json.loads(out) == {"ok": False, "problem": "the gateway refuses: HTTP 401"}
+        code, out, err = await verb("logs", **told)
+        assert (code, out, err) == (1, "", "Error: the gateway refuses: HTTP 401\n")
+
+
+@pytest.mark.usefixtures("elsewhere")
 async def test_logs_asks_the_gateway_and_without_one_the_engine(
     engine: FakeEngine, runner: FakeRunner
 ) -> None:
