@@ -106,7 +106,7 @@ async def open_docker(settings: DockerSettings) -> DockerBackend | DiscoveredDoc
     fallback = None if settings.fallback_url is None else RunnerAddress.parse(settings.fallback_url)
     discovered = DiscoveredDockerBackend(settings, open_client)
     await discovered.start()
-    if fallback is None or discovered.snapshot.candidates:
+    if fallback is None or not discovered.snapshot.is_empty:
         return discovered
     await discovered.aclose()
     return DockerBackend(open_client(fallback), settings, fallback, why="fallback")

@@ -55,31 +55,46 @@ async def _explain(settings: "Settings", *, json: bool) -> int:
         return 0
     watch = await _watching(settings)
     await watch.aclose()
-    snapshot, address = watch.snapshot, watch.address
-    why, advice = snapshot.why_none
-    ok = bool(snapshot.taken) and not snapshot.fault
+    snapshot = watch.snapshot
+    fallback = docker.fallback_url if snapshot.is_empty else None
+    is_found = bool(snapshot.taken) and not snapshot.fault
     if json:
-        print_json(
-            {
-                "ok": ok,
-                "engine": None if address is None else {"url": address.url, "why": address.why},
-                "project": docker.project,
-                "service": docker.service,
-                "problem": None if ok else {"reason": why, "advice": advice},
-                "candidates": [
-                    asdict(each) | {"taken": each.taken} for each in snapshot.candidates
-                ],
-            }
-        )
-        return 0 if ok else 1
-    click.echo(f"engine   {f'{address.url} ({address.why})' if address else 'none'}")
+        print_json(_document(docker, watch, fallback, is_found=is_found))
+    else:
+        _print_found(docker, watch)
+        if fallback is not None:
+            why, _ = snapshot.why_none
+            click.echo(f"runner   {fallback} (RUNNER_BASE_URL, the fallback: {why})")
+        elif not is_found:
+            why, advice = snapshot.why_none
+            click.echo(f"no runner: {why}; {advice}", err=True)
+    return 0 if is_found or fallback else 1
+
+
+def _document(
+    docker: "DockerSettings", watch: "ContainerWatch", fallback: str | None, *, is_found: bool
+) -> dict[str, object]:
+    engine, snapshot = watch.address, watch.snapshot
+    why, advice = snapshot.why_none
+    address = {} if fallback is None else {"address": fallback, "why": "fallback"}
+    return {
+        "ok": is_found or fallback is not None,
+        **address,
+        "engine": None if engine is None else {"url": engine.url, "why": engine.why},
+        "project": docker.project,
+        "service": docker.service,
+        "problem": None if is_found else {"reason": why, "advice": advice},
+        "candidates": [asdict(each) | {"taken": each.taken} for each in snapshot.candidates],
+    }
+
+
+def _print_found(docker: "DockerSettings", watch: "ContainerWatch") -> None:
+    engine, candidates = watch.address, watch.snapshot.candidates
+    click.echo(f"engine   {f'{engine.url} ({engine.why})' if engine else 'none'}")
     click.echo(f"service  {docker.service}, project {docker.project or '(any)'}")
-    if snapshot.candidates:
+    if candidates:
         head = ("container", "state", "health", "address", "verdict")
-        click.echo(table(head, [_row(each) for each in snapshot.candidates]))
-    if not ok:
-        click.echo(f"no runner: {why}; {advice}", err=True)
-    return 0 if ok else 1
+        click.echo(table(head, [_row(each) for each in candidates]))
 
 
 def _row(each: "Candidate") -> tuple[str, ...]:

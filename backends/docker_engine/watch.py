@@ -42,6 +42,11 @@ class Snapshot:
         return tuple(each for each in self.candidates if each.taken)
 
     @property
+    def is_empty(self) -> bool:
+        """No container of the service is in sight, not even a sick one: a fallback counts."""
+        return not self.candidates
+
+    @property
     def why_none(self) -> tuple[str, str]:
         """Why no container takes calls, in a word, and what to do about it."""
         return (self.fault, self.advice) if self.fault else nearest(self.candidates)

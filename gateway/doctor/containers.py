@@ -20,7 +20,7 @@ async def check(case: Case) -> Sequence[Finding]:
     try:
         engine = find_engine(docker.engine)
     except EngineNotFound as missing:
-        return [_without(docker, missing.reason, missing.detail)]
+        return [_without(docker.fallback_url, missing.reason, missing.detail)]
     watch = ContainerWatch(
         lambda: engine,
         Scope(service=docker.service, project=docker.project),
@@ -43,13 +43,12 @@ def _containers(docker: DockerSettings, snapshot: Snapshot) -> Iterator[Finding]
             )
     if not snapshot.taken:
         reason, advice = snapshot.why_none
-        yield _without(docker, reason, advice)
+        yield _without(docker.fallback_url if snapshot.is_empty else None, reason, advice)
 
 
-def _without(docker: DockerSettings, reason: str, advice: str) -> Finding:
-    if docker.fallback_url is not None:
-        where = shown_address(docker.fallback_url)
-        why = f"RUNNER_BASE_URL ({where}) is used instead"
+def _without(fallback_url: str | None, reason: str, advice: str) -> Finding:
+    if fallback_url is not None:
+        why = f"RUNNER_BASE_URL ({shown_address(fallback_url)}) is used instead"
         return warning("docker", f"no container: {reason}", why, _fix(advice))
     why = "calls are answered with 503"
     return failed("docker", f"no container takes calls: {reason}", why, _fix(advice))

@@ -205,6 +205,32 @@ async def test_explain_ends_with_1_when_no_container_takes_calls(engine: FakeEng
 
 
 @pytest.mark.usefixtures("elsewhere")
+async def test_explain_names_the_fallback_where_the_gateway_would_use_it(
+    engine: FakeEngine, runner: FakeRunner
+) -> None:
+    for reachable in (engine.url, f"{engine.url}-gone"):
+        told = {"DOCKER_HOST": reachable, "RUNNER_BASE_URL": runner.url}
+        code, out, err = await verb("explain", "--json", **told)
+        document = json.loads(out)
+        assert (code, err, document["ok"]) == (0, "", True)
+        assert (document["address"], document["why"]) == (runner.url, "fallback")
+        code, out, err = await verb("explain", **told)
+        assert (code, err, out.splitlines()[2].split()[:2]) == (0, "", ["runner", runner.url])
+
+
+@pytest.mark.usefixtures("elsewhere")
+async def test_explain_names_no_fallback_beside_a_container_that_takes_no_calls(
+    engine: FakeEngine,
+) -> None:
+    engine.add(container("runner-1"))
+    told = {"DOCKER_HOST": engine.url, "RUNNER_BASE_URL": "http://127.0.0.1:9"}
+    code, out, _ = await verb("explain", "--json", **told)
+    document = json.loads(out)
+    assert (code, document["ok"], "address" in document) == (1, False, False)
+    assert document["problem"]["reason"] == "port_not_published"
+
+
+@pytest.mark.usefixtures("elsewhere")
 async def test_a_gateway_that_refuses_is_a_line_of_json_too(runner: FakeRunner) -> None:
     async with running(in_front_of(runner, GATEWAY_ADMIN_TOKEN="hush-admin-token")) as gateway:
         told = {"GATEWAY_PORT": str(gateway.port), "GATEWAY_ADMIN_TOKEN": "another"}

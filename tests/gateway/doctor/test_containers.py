@@ -50,6 +50,15 @@ async def test_no_engine_is_found_and_a_fallback_softens_it(socket: Path) -> Non
     assert the_one(softened, "docker", "no container").level is Level.WARNING
 
 
+async def test_a_fallback_does_not_count_beside_a_container_that_takes_no_calls(
+    socket: Path,
+) -> None:
+    async with FakeEngine(socket) as engine:
+        engine.add(container("runner-1"))
+        findings = await visit(**docker(socket, RUNNER_BASE_URL="http://127.0.0.1:9"))
+    assert the_one(findings, "docker", "port_not_published").level is Level.FAILED
+
+
 async def test_a_context_that_does_not_exist_is_found() -> None:
     findings = await visit(RUNNER_BACKEND="docker", DOCKER_CONTEXT="no-such-context")
     assert "docker context ls" in the_one(findings, "docker", "context_not_found").fix
