@@ -60,8 +60,11 @@ def check(environ: Environ, *, json: bool) -> None:
     """Validate the settings without starting, and show what counts."""
     from gateway.environment import unread_warning
     from gateway.settings import effective
+    from gateway.tls import certificate_of
 
     settings = loaded_settings(environ)
+    with settings_reported():
+        certificate_of(settings.listen)
     rows = effective(settings)
     if json:
         print_json(

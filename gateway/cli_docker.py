@@ -179,7 +179,10 @@ def _pinned(settings: "Settings") -> "ssl.SSLContext | bool":
     certificate = settings.listen.tls_cert
     if certificate is None:
         return True
-    context = ssl.create_default_context(cafile=certificate)
+    try:
+        context = ssl.create_default_context(cafile=certificate)
+    except OSError:
+        raise click.ClickException("GATEWAY_TLS_CERT holds no readable certificates") from None
     context.check_hostname = False
     return context
 

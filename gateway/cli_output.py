@@ -88,13 +88,16 @@ class SettingsUnusable(click.ClickException):
 
 @contextmanager
 def settings_reported() -> Iterator[None]:
-    """End the verb with every problem, if settings cannot be used."""
+    """End the verb with every problem, if settings cannot be used at all, or not here."""
     from gateway.setting_problems import SettingsError
+    from gateway.unusable import UnusableHere
 
     try:
         yield
     except SettingsError as wrong:
         raise SettingsUnusable(wrong) from None
+    except UnusableHere as refused:
+        raise SettingsUnusable(SettingsError((refused.problem,))) from None
 
 
 def loaded_settings(environ: Mapping[str, str]) -> "Settings":

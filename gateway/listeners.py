@@ -9,6 +9,7 @@ burst. The process that opened the sockets keeps them open, so what waits in the
 process that died waits for the next one.
 """
 
+import errno
 import os
 import socket
 from collections import defaultdict
@@ -16,8 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from gateway.setting_problems import SettingProblem
 from gateway.setting_rules import is_loopback
 from gateway.settings import Listen
+from gateway.unusable import UnusableHere
 
 BACKLOG: Final = 1024
 FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START
@@ -37,13 +40,41 @@ def listening(listen: Listen, environ: Mapping[str, str], *, shares: int = 1) ->
         environ: says which sockets are inherited, if any are; they count before `listen`.
 
     Raises:
-        OSError: the address cannot be used, or what is inherited is not a listening socket.
+        UnusableHere: the address cannot be used.
+        OSError: what is inherited is not a listening socket.
     """
     inherited = inherited_sockets(environ)
     if inherited:
         _refuse_wider(listen, inherited)
         return _shared_out([*inherited, *_more_like(inherited, shares)], shares)
-    return _shared_out(_opened(listen.host, listen.port, shares), shares)
+    try:
+        return _shared_out(_opened(listen.host, listen.port, shares), shares)
+    except OSError as refused:
+        raise unusable(listen, refused) from refused
+
+
+def unusable(listen: Listen, refused: OSError) -> UnusableHere:
+    """What to change where the address of `listen` was refused."""
+    host_from, port_from = listen.said_by
+    where = f"{_bracketed(listen.host)}:{listen.port}"
+    code, variable = "address_unusable", host_from
+    problem = f"{where} cannot be listened on ({refused.strerror})"
+    fix = f"Set {host_from} to an address of this machine"
+    match refused.errno:
+        case errno.EADDRINUSE:
+            code, variable = "address_in_use", port_from
+            problem = f"{where} is in use already"
+            fix = (
+                f"Stop what listens there (ss -ltnp 'sport = :{listen.port}'),"
+                f" or set {port_from} to a free port"
+            )
+        case errno.EACCES:
+            code, variable = "address_not_permitted", port_from
+            problem = f"{where} may not be listened on by this user"
+            fix = f"Set {port_from} to a port from 1024 on"
+        case errno.EADDRNOTAVAIL:
+            code, problem = "address_not_here", f"{where} is no address of this machine"
+    return UnusableHere(code, SettingProblem(variable=variable, problem=problem, fix=fix))
 
 
 def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
@@ -170,7 +201,9 @@ def origin_of(listen: Listen, sockets: Sockets) -> str:
     if not isinstance(name, tuple):  # a Unix socket, which only a service manager opens
         return f"unix:{name if isinstance(name, str) else name.decode(errors='replace')}"
     host = str(name[0]) if listen.host in _EVERYWHERE else listen.host
-    host = _EVERYWHERE.get(host, host)
-    if ":" in host:
-        host = f"[{host}]"
+    host = _bracketed(_EVERYWHERE.get(host, host))
     return f"{'https' if listen.tls_cert else 'http'}://{host}:{name[1]}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

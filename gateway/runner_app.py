@@ -49,7 +49,7 @@ def runner_settings(settings: Settings, *, host: str, port: int) -> Settings:
     return replace(
         settings,
         backend=settings.embedded,
-        listen=replace(settings.listen, host=host, port=port),
+        listen=replace(settings.listen, host=host, port=port, said_by=("--host", "PORT")),
     )
 
 

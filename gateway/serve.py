@@ -23,7 +23,8 @@ from gateway.notify import READY, STOPPING, notify
 from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
-from gateway.tls import LiveCertificate
+from gateway.tls import LiveCertificate, certificate_of
+from gateway.unusable import log_fields
 from gateway.welcome import welcome
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
@@ -161,7 +162,7 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
         _log.error("not_started", error=why.reason)
         return 1
     except OSError as why:
-        _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
+        _log.error("not_started", **log_fields(why))
         return 1
     finally:
         logs.close()
@@ -170,7 +171,7 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
 
 async def _run(app: web.Application, settings: Settings, host: Host) -> None:
     listen = settings.listen
-    certificate = _certificate(listen)
+    certificate = certificate_of(listen)
     server = GatewayRunner(app, listen, shutdown_s=settings.drain_s)
     await server.setup()
     try:
@@ -222,12 +223,6 @@ def _on_signals(app: web.Application, serving: Serving) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
-
-
-def _certificate(listen: Listen) -> LiveCertificate | None:
-    if listen.tls_cert is None or listen.tls_key is None:
-        return None
-    return LiveCertificate(listen.tls_cert, listen.tls_key)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -52,6 +52,7 @@ class Listen:
     body_idle_s: float = 15.0
     keepalive_s: float = 75.0
     workers: int = 1  # processes that serve
+    said_by: tuple[str, str] = ("GATEWAY_HOST", "GATEWAY_PORT")  # what to change
 
     @property
     def is_loopback(self) -> bool:

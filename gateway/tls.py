@@ -12,10 +12,71 @@ from typing import Final
 
 import structlog
 
+from gateway.setting_problems import SettingProblem
+from gateway.settings import Listen
+from gateway.unusable import UnusableHere, log_fields
+
 _Stamp = tuple[tuple[int, int, int], ...]
 _UNREADABLE: Final[_Stamp] = ()
 
+_OF_ANOTHER: Final = frozenset(
+    # What OpenSSL says of a key that is not the certificate's, and of one of another kind.
+    {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+)
+
 _log = structlog.get_logger("tls")
+
+
+def certificate_of(listen: Listen) -> "LiveCertificate | None":
+    """What clients of `listen` are shown; None where it is served without TLS.
+
+    Raises:
+        UnusableHere: the files cannot be read, or do not belong together.
+    """
+    if listen.tls_cert is None or listen.tls_key is None:
+        return None
+    return LiveCertificate(listen.tls_cert, listen.tls_key)
+
+
+def server_context(chain: Path, key: Path) -> ssl.SSLContext:
+    """A server's context with these files. Raises UnusableHere when it cannot have them."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # A pass phrase would be asked for on a terminal that a service does not have.
+        context.load_cert_chain(chain, key, password="")
+    except OSError as refused:
+        raise UnusableHere("certificate_unusable", _blamed(chain, refused)) from refused
+    return context
+
+
+def _blamed(chain: Path, refused: OSError) -> SettingProblem:
+    """Which of the two files, as far as OpenSSL tells them apart."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(chain)
+    except OSError:
+        return SettingProblem(
+            variable="GATEWAY_TLS_CERT",
+            problem="names a file that holds no readable PEM certificates",
+            fix="Write the chain, the server's own certificate first",
+        )
+    reason = getattr(refused, "reason", None)
+    if reason in _OF_ANOTHER:
+        return SettingProblem(
+            variable="GATEWAY_TLS_KEY",
+            problem="is not the key of the first certificate in GATEWAY_TLS_CERT",
+            fix="Name the key that this certificate was made for",
+        )
+    if reason is None:
+        return SettingProblem(
+            variable="GATEWAY_TLS_KEY",
+            problem="names a file that holds no readable PEM key without a pass phrase",
+            fix="Write the plain private key: openssl pkey -in KEY -out PLAIN",
+        )
+    return SettingProblem(
+        variable="GATEWAY_TLS_CERT",
+        problem=f"is refused by OpenSSL ({reason.lower()})",
+        fix="Have a certificate made of the strength that is asked for today",
+    )
 
 
 class LiveCertificate:
@@ -26,7 +87,7 @@ class LiveCertificate:
         key: its private key, PEM, without a pass phrase.
 
     Raises:
-        OSError: the files cannot be read, or do not belong together (ssl.SSLError).
+        UnusableHere: the files cannot be read, or do not belong together.
     """
 
     def __init__(self, chain: Path, key: Path) -> None:
@@ -43,7 +104,7 @@ class LiveCertificate:
         try:
             newest = self._load()
         except OSError as refused:
-            _log.error("certificate_refused", error=type(refused).__name__)
+            _log.error("certificate_refused", **log_fields(refused))
             return
         self._newest = newest
         _log.info("certificate_read")
@@ -58,10 +119,7 @@ class LiveCertificate:
 
     def _load(self) -> ssl.SSLContext:
         # A new context each time: a refused pair would leave a live one with half of it.
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        # A pass phrase would be asked for on a terminal that a service does not have.
-        context.load_cert_chain(*self._files, password="")
-        return context
+        return server_context(*self._files)
 
     def _current_stamp(self) -> _Stamp:
         try:

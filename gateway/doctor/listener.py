@@ -10,6 +10,7 @@ import aiohttp
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok
+from gateway.listeners import unusable
 
 _ASK_S: Final = 2.0
 _NAMED_BY_A_GATEWAY: Final = "x-runner-backend"
@@ -28,7 +29,10 @@ async def _port(case: Case) -> Finding:
     try:
         await asyncio.to_thread(_bind, listen.host, listen.port)
     except OSError as refused:
-        return await _taken(case, where) if refused.errno == errno.EADDRINUSE else _barred(refused)
+        fix = unusable(listen, refused).problem.fix
+        if refused.errno == errno.EADDRINUSE:
+            return await _taken(case, where, fix)
+        return _barred(refused, fix)
     return ok("port", f"{where} is free")
 
 
@@ -43,28 +47,24 @@ def _bind(host: str, port: int) -> None:
             trial.listen(1)
 
 
-async def _taken(case: Case, where: str) -> Finding:
+async def _taken(case: Case, where: str, fix: str) -> Finding:
     if await is_gateway(*case.listener, tls=case.settings.listen.tls_cert is not None):
         return ok("port", f"{where} is served by a gateway already")
     return failed(
         "port",
         f"{where} is taken",
         "another program listens there, and it is no gateway that answers",
-        f"stop it (ss -ltnp 'sport = :{case.settings.listen.port}'), or set GATEWAY_PORT",
+        fix,
     )
 
 
-def _barred(refused: OSError) -> Finding:
-    number = refused.errno or 0
-    fixes = {
-        errno.EACCES: "take a port from 1024 on",
-        errno.EADDRNOTAVAIL: "set GATEWAY_HOST to an address of this machine",
-    }
+def _barred(refused: OSError, fix: str) -> Finding:
+    name = errno.errorcode.get(refused.errno or 0, "?")
     return failed(
         "port",
-        f"GATEWAY_HOST and GATEWAY_PORT cannot be listened on ({errno.errorcode.get(number, '?')})",
+        f"GATEWAY_HOST and GATEWAY_PORT cannot be listened on ({name})",
         "the gateway will not start",
-        fixes.get(number, "set GATEWAY_HOST to an address of this machine"),
+        fix,
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import ssl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,8 @@ from cryptography import x509
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
+from gateway.tls import server_context
+from gateway.unusable import UnusableHere
 
 _SOON: Final = timedelta(days=14)
 _MAX_PEM_BYTES: Final = 1024 * 1024
@@ -28,17 +29,17 @@ async def check(case: Case) -> Sequence[Finding]:
 
 def _files(chain: Path, key: Path, host: str | None) -> Iterator[Finding]:
     try:
-        # A pass phrase would be asked for on a terminal that a service does not have.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
+        server_context(chain, key)
         with chain.open("rb") as file:
             certificate = x509.load_pem_x509_certificate(file.read(_MAX_PEM_BYTES))
+    except UnusableHere as refused:
+        bad = refused.problem
+        why = "a gateway with these files does not start"
+        yield failed("tls", f"{bad.variable} {bad.problem}", why, bad.fix)
+        return
     except (OSError, ValueError):
-        yield failed(
-            "tls",
-            "GATEWAY_TLS_CERT and GATEWAY_TLS_KEY cannot be used",
-            "they do not belong together, the key has a pass phrase, or they are not PEM",
-            "write the chain that begins with the key's own certificate, and the plain key",
-        )
+        why = "what clients will say of it is not known"
+        yield failed("tls", "GATEWAY_TLS_CERT cannot be read", why, "have it made anew")
         return
     yield _lasting(certificate)
     if key.stat().st_mode & 0o077:

@@ -26,6 +26,7 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
+from gateway.unusable import log_fields
 from gateway.version import VERSION
 
 _log = structlog.get_logger("supervisor")
@@ -38,7 +39,7 @@ def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
         by_place = listening(settings.listen, environ, shares=settings.listen.workers)
         killed_by = asyncio.run(_run(Supervisor(settings, environ, by_place, logs)))
     except OSError as why:
-        _log.error("not_started", error=type(why).__name__, detail=why.strerror or "")
+        _log.error("not_started", **log_fields(why))
         return 1
     except StartFailed as failed:
         _log.error("not_started", error=failed.reason, status=failed.status)

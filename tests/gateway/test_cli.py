@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.certificates import make_certificates
 from gateway.cli import cli
 
 ROOT = Path(__file__).parent.parent.parent
@@ -75,6 +76,39 @@ def test_check_as_json_is_one_document_either_way(tmp_path: Path) -> None:
     (problem,) = json.loads(bad.stdout)["problems"]
     assert problem["variable"] == "GATEWAY_PORT"
     assert set(problem) == {"variable", "problem", "fix"}
+
+
+@pytest.mark.parametrize(
+    ("chain", "key", "variable"),
+    [
+        ("server.pem", "server-key.pem", None),
+        ("other.pem", "server-key.pem", "GATEWAY_TLS_CERT"),
+        ("server.pem", "other.pem", "GATEWAY_TLS_KEY"),
+        ("server.pem", "ca-key.pem", "GATEWAY_TLS_KEY"),
+    ],
+    ids=["fits", "no-certificate", "no-key", "another-key"],
+)
+def test_check_looks_into_the_files_for_tls(
+    tmp_path: Path, chain: str, key: str, variable: str | None
+) -> None:
+    make_certificates(tmp_path)
+    (tmp_path / "other.pem").write_text("not PEM")
+    environ = {"GATEWAY_TLS_CERT": chain, "GATEWAY_TLS_KEY": key}
+    done = run("check", "--json", environ=environ)
+    blamed = [problem["variable"] for problem in json.loads(done.stdout).get("problems", ())]
+    assert blamed == ([] if variable is None else [variable])
+    assert done.exit_code == len(blamed)
+    text = run("check", environ=environ)
+    assert text.exit_code == len(blamed)
+    assert (text.stderr == "") is (variable is None)
+
+
+def test_logs_says_that_it_cannot_know_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "other.pem").write_text("not PEM")
+    environ = {"GATEWAY_TLS_CERT": "other.pem", "GATEWAY_TLS_KEY": "other.pem"}
+    done = run("logs", "--json", environ=environ)
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert "GATEWAY_TLS_CERT" in json.loads(done.stdout)["problem"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The port: spread over processes, noticed when taken, taken over when passed."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.listeners import Sockets, listening, origin_of
+from gateway.listeners import Sockets, listening, origin_of, unusable
 from gateway.settings import Listen
+from gateway.unusable import UnusableHere
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,8 +55,35 @@ def test_a_taken_port_is_noticed_also_where_it_could_be_shared(shares: int) -> N
     with ExitStack() as stack:
         (first, *_) = closed_after(stack, listening(Listen(host="127.0.0.1", port=0), {}, shares=2))
         port = first[0].getsockname()[1]
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(UnusableHere) as refused:
             listening(Listen(host="127.0.0.1", port=port), {}, shares=shares)
+        assert refused.value.code == "address_in_use"
+        assert refused.value.problem.variable == "GATEWAY_PORT"
+        assert f"127.0.0.1:{port} is in use" in refused.value.problem.problem
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "variable"),
+    [
+        (errno.EADDRINUSE, "address_in_use", "GATEWAY_PORT"),
+        (errno.EACCES, "address_not_permitted", "GATEWAY_PORT"),
+        (errno.EADDRNOTAVAIL, "address_not_here", "GATEWAY_HOST"),
+        (errno.ENOBUFS, "address_unusable", "GATEWAY_HOST"),
+    ],
+)
+def test_every_refusal_of_an_address_names_it_and_what_to_change(
+    number: int, code: str, variable: str
+) -> None:
+    refused = unusable(Listen(host="::1", port=80), OSError(number, os.strerror(number)))
+    assert (refused.code, refused.problem.variable) == (code, variable)
+    assert "[::1]:80 " in refused.problem.problem
+    assert variable in refused.problem.fix
+
+
+def test_an_address_of_another_machine_is_told_apart() -> None:
+    with pytest.raises(UnusableHere) as refused:
+        listening(Listen(host="192.0.2.1", port=0), {})
+    assert refused.value.code == "address_not_here"
 
 
 def test_sockets_that_are_meant_for_another_process_are_left_alone() -> None:
@@ -68,6 +97,7 @@ HEIR = """
 import os, sys
 from gateway.listeners import listening, origin_of
 from gateway.settings import Listen
+from gateway.unusable import UnusableHere
 listen = Listen(host=sys.argv[1], port=1)
 try:
     shares = listening(listen, os.environ, shares=int(sys.argv[2]))

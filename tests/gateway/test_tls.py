@@ -4,19 +4,35 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
 from gateway.certificates import Certificates, make_certificates
 from gateway.tls import LiveCertificate
+from gateway.unusable import UnusableHere
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Certificates:
     return make_certificates(tmp_path / "tls")
+
+
+def in_pem(
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    encryption: serialization.KeySerializationEncryption | None = None,
+) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        encryption or serialization.NoEncryption(),
+    )
 
 
 def trusting(made: Certificates) -> ssl.SSLContext:
@@ -131,18 +147,57 @@ def test_a_pair_that_does_not_fit_is_refused_at_the_start(
     made: Certificates, tmp_path: Path
 ) -> None:
     other = make_certificates(tmp_path / "other")
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(UnusableHere) as refused:
         LiveCertificate(made.server, other.server_key)
+    assert refused.value.code == "certificate_unusable"
+    assert refused.value.problem.variable == "GATEWAY_TLS_KEY"
+    assert "is not the key of" in refused.value.problem.problem
+
+
+def test_a_key_of_another_kind_is_not_the_certificates(made: Certificates) -> None:
+    made.server_key.write_bytes(in_pem(rsa.generate_private_key(65537, 2048)))
+    with pytest.raises(UnusableHere, match="is not the key of"):
+        LiveCertificate(made.server, made.server_key)
+
+
+def test_a_certificate_that_openssl_finds_too_weak_is_blamed_with_its_reason(
+    made: Certificates,
+) -> None:
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    weak = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    made.server.write_bytes(weak.public_bytes(serialization.Encoding.PEM))
+    made.server_key.write_bytes(in_pem(key))
+    with pytest.raises(UnusableHere, match=r"GATEWAY_TLS_CERT: .*too_small"):
+        LiveCertificate(made.server, made.server_key)
+
+
+@pytest.mark.parametrize("name", ["server", "server_key"])
+@pytest.mark.parametrize("content", [None, b"", b"not PEM", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_the_file_that_cannot_be_read_is_named(
+    made: Certificates, name: str, content: bytes | None
+) -> None:
+    file = {"server": made.server, "server_key": made.server_key}[name]
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(UnusableHere) as refused:
+        LiveCertificate(made.server, made.server_key)
+    variable = {"server": "GATEWAY_TLS_CERT", "server_key": "GATEWAY_TLS_KEY"}[name]
+    assert refused.value.problem.variable == variable
 
 
 def test_a_key_with_a_pass_phrase_is_refused_and_nobody_is_asked(made: Certificates) -> None:
     key = serialization.load_pem_private_key(made.server_key.read_bytes(), None)
-    made.server_key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"phrase"),
-        )
-    )
-    with pytest.raises(ssl.SSLError):
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    made.server_key.write_bytes(in_pem(key, serialization.BestAvailableEncryption(b"phrase")))
+    with pytest.raises(UnusableHere, match="pass phrase"):
         LiveCertificate(made.server, made.server_key)

@@ -2,10 +2,13 @@
 
 import asyncio
 import signal
+import socket
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession
 
+from gateway.certificates import make_certificates
 from tests.fakes.runner import FakeRunner
 from tests.journeys.process import gateway_process
 
@@ -131,6 +134,40 @@ async def test_nothing_secret_reaches_the_log(tmp_path: Path, bundle_dir: Path) 
             said = str(gateway.lines) + gateway.output.decode()
     assert "0123456789" not in said
     assert "/api/ext/{extension}" in said
+
+
+@pytest.mark.parametrize(
+    ("verb", "workers", "variable"),
+    [((), "1", "GATEWAY_PORT"), ((), "2", "GATEWAY_PORT"), (("runner",), "1", "PORT")],
+    ids=["alone", "two-workers", "runner"],
+)
+async def test_a_port_in_use_is_named_with_what_to_change(
+    tmp_path: Path, verb: tuple[str, ...], workers: str, variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        environ = {"GATEWAY_PORT": port, "PORT": port, "GATEWAY_WORKERS": workers}
+        async with gateway_process(
+            tmp_path, *verb, environ=environ, env_file={}, awaited="not_started"
+        ) as gateway:
+            line = await gateway.event("not_started", error="address_in_use", level="error")
+            assert await gateway.exit_status() == 1
+    assert line["variable"] == variable
+    assert f"127.0.0.1:{port}" in line["detail"]
+    assert f"set {variable} to" in line["fix"]
+
+
+async def test_a_certificate_that_does_not_fit_is_named_with_what_to_change(
+    tmp_path: Path,
+) -> None:
+    one, other = make_certificates(tmp_path / "one"), make_certificates(tmp_path / "other")
+    tls = {"GATEWAY_TLS_CERT": str(one.server), "GATEWAY_TLS_KEY": str(other.server_key)}
+    async with gateway_process(
+        tmp_path, environ=tls, env_file={}, awaited="not_started"
+    ) as gateway:
+        line = await gateway.event("not_started", error="certificate_unusable")
+        assert await gateway.exit_status() == 1
+    assert line["variable"] == "GATEWAY_TLS_KEY"
 
 
 async def test_a_bundle_folder_that_cannot_be_used_is_named_at_a_start_and_refused_in_a_reload(

@@ -61,6 +61,7 @@ async def test_a_key_of_another_certificate_is_found(tmp_path: Path) -> None:
     one, other = make_certificates(tmp_path / "1"), make_certificates(tmp_path / "2")
     (found,) = of(await visit(**serve(one.server, other.server_key)), "tls")
     assert found.level is Level.FAILED
+    assert found.what.startswith("GATEWAY_TLS_KEY is not the key of")
 
 
 async def test_a_file_that_is_no_certificate_is_found(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Settings that are in order, and that this machine refuses: a port in use, a key that does not
+fit its certificate.
+"""
+
+from gateway.setting_problems import SettingProblem
+
+
+class UnusableHere(OSError):
+    """What a setting asks for cannot be had.
+
+    Attributes:
+        code: why, one machine word.
+        problem: the variable to change, what is wrong with it, and the fix.
+    """
+
+    def __init__(self, code: str, problem: SettingProblem) -> None:
+        super().__init__(None, str(problem))
+        self.code = code
+        self.problem = problem
+
+
+def log_fields(why: OSError) -> dict[str, str]:
+    """What a log line says of it."""
+    if not isinstance(why, UnusableHere):
+        return {"error": type(why).__name__, "detail": why.strerror or ""}
+    return {
+        "error": why.code,
+        "variable": why.problem.variable,
+        "detail": why.problem.problem,
+        "fix": why.problem.fix,
+    }
