@@ -4,7 +4,6 @@
 once. Nothing else in the program looks at the environment.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from gateway.jwt_settings import DEFAULT_ALGORITHMS, AuthSettings, JwtSettings
 from gateway.setting_problems import SettingProblem, SettingsError
 from gateway.setting_rules import contradictions, is_loopback
 from gateway.value_forms import MAX_WORKERS
-from gateway.variable_parsing import parse, with_defaults
+from gateway.variable_parsing import parse, usable_cores, with_defaults
 from gateway.variable_table import VARIABLES
 from gateway.variables import Variables
 from middleware.caller import DevAuth, ProxyAuth
@@ -269,7 +268,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
 
 def _workers(wanted: int | Literal["auto"]) -> int:
     """How many processes: for `auto` one for each core that this one may run on."""
-    return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if wanted == "auto" else wanted
+    return min(usable_cores(), MAX_WORKERS) if wanted == "auto" else wanted
 
 
 def _auth(values: Variables) -> AuthSettings:

@@ -39,7 +39,7 @@ def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
     return values.model_copy(
         update={
             "runner_backend": values.runner_backend or remote,
-            "runner_max_concurrency": values.runner_max_concurrency or os.cpu_count() or 1,
+            "runner_max_concurrency": values.runner_max_concurrency or usable_cores(),
             "gateway_log_format": values.gateway_log_format
             or ("console" if on_terminal else "json"),
             "runner_storage_api_token": values.runner_storage_api_token or _service_token(values),
@@ -47,6 +47,14 @@ def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
             or values.runner_storage_api_token,
         }
     )
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on, which may be fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this platform
+        return os.cpu_count() or 1
 
 
 def _service_token(values: Variables) -> str | None:

@@ -163,7 +163,7 @@ class EmbeddedVariables(Section):
     ] = 256
     runner_max_concurrency: Annotated[
         Threads | None,
-        Otherwise("the number of cores"),
+        Otherwise("one for each core it may use"),
         Field(description="How many calls run at once, shared out among workers."),
     ] = None
     runner_max_queue: Annotated[

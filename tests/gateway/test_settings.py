@@ -1,5 +1,7 @@
 """From variables to settings: defaults, backends, comparison, and what may be shown."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,6 +273,23 @@ def test_changed_names_variables_and_restart_needed_the_static_ones_among_them()
     assert changed(old, old) == ()
     assert set(changed(old, new)) == {"GATEWAY_PORT", "RUNNER_BACKEND", "RUNNER_BASE_URL"}
     assert restart_needed(old, new) == ("GATEWAY_PORT",)
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This process may run on one of the machine's cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a machine with two cores")
+def test_only_cores_that_the_process_may_use_are_counted() -> None:
+    settings = load({"GATEWAY_WORKERS": "auto"})
+    assert (settings.listen.workers, settings.embedded.max_concurrency) == (1, 1)
+    assert load({"RUNNER_MAX_CONCURRENCY": "5"}).embedded.max_concurrency == 5
 
 
 def test_a_reload_keeps_what_is_static_and_takes_the_rest() -> None:
