@@ -22,6 +22,11 @@ Origin = Literal["environment", "file", "default"]
 MAX_ENV_FILE_BYTES: Final = 1024 * 1024
 _ENV_FILE = "GATEWAY_ENV_FILE"
 _OWN_PREFIXES = ("GATEWAY_", "RUNNER_", "EXT_GATEWAY_")
+_COUNTS_INSTEAD: Final[Mapping[str, str]] = {
+    "ALGA_AUTH_KEY": "the registry is asked with RUNNER_CONFIG_API_TOKEN"
+}
+"""Names without our prefixes that deployments have set and may take to count here, too."""
+
 # Kubernetes writes these into every container for a Service that is called "gateway" or "runner".
 _SERVICE_LINK = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -112,7 +117,11 @@ def _unread(process: Mapping[str, str], written: Mapping[str, str]) -> tuple[str
         for name, text in process.items()
         if not (_SERVICE_LINK.fullmatch(name) or text.startswith(("tcp://", "udp://")))
     }
-    unknown = {name for name in found | set(written) if name.startswith(_OWN_PREFIXES)}
+    unknown = {
+        name
+        for name in found | set(written)
+        if name.startswith(_OWN_PREFIXES) or name in _COUNTS_INSTEAD
+    }
     misplaced = {_ENV_FILE} & set(written)  # the file cannot say where the file is
     return tuple(sorted((unknown - set(VARIABLES)) | misplaced))
 
@@ -125,6 +134,8 @@ def unread_warning(name: str) -> str:
     """
     if name == _ENV_FILE:
         return f"{name} is read from the process environment only, not from the file."
+    if name in _COUNTS_INSTEAD:
+        return f"{name} is not read; {_COUNTS_INSTEAD[name]}."
     bare = name.partition("_")[2]
     import difflib  # only for a name that nothing reads
 

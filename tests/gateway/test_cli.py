@@ -59,6 +59,16 @@ def test_check_names_pinned_and_unread_variables(tmp_path: Path) -> None:
     assert "Did you mean GATEWAY_PORT?" in done.stdout
 
 
+def test_check_notes_a_key_that_another_program_reads() -> None:
+    done = run("check", environ={"ALGA_AUTH_KEY": "hush"})
+    assert done.exit_code == 0
+    assert (
+        "note: ALGA_AUTH_KEY is not read; the registry is asked with RUNNER_CONFIG_API_TOKEN"
+        in done.stdout
+    )
+    assert "hush" not in done.output
+
+
 def test_check_as_json_is_one_document_either_way(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("GATEWAY_PORT=1\nGATEWAY_PROT=2\n")
     good = json.loads(run("check", "--json", environ={"GATEWAY_PORT": "3"}).stdout)

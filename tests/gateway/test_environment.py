@@ -170,6 +170,18 @@ def test_a_misspelt_name_is_told_the_likely_one(name: str, likely: str) -> None:
     assert unread_warning(name).endswith(f"Did you mean {likely}?")
 
 
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_key_of_the_registry_that_counts_elsewhere_is_told_what_counts_here(
+    write: Write, from_file: bool
+) -> None:
+    write("ALGA_AUTH_KEY=hush\n" if from_file else "")
+    settings = load({} if from_file else {"ALGA_AUTH_KEY": "hush"})
+    assert settings.unread == ("ALGA_AUTH_KEY",)
+    assert unread_warning("ALGA_AUTH_KEY") == (
+        "ALGA_AUTH_KEY is not read; the registry is asked with RUNNER_CONFIG_API_TOKEN."
+    )
+
+
 def test_a_name_like_no_other_is_told_nothing_wrong() -> None:
     assert "mean" not in unread_warning("GATEWAY_SOMETHING_ELSE_ALTOGETHER")
 

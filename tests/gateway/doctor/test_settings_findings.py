@@ -33,6 +33,12 @@ async def test_a_misspelt_variable_leads_to_the_right_one() -> None:
     assert "GATEWAY_PORT" in the_one(findings, "settings", "GATEWAY_PROT").fix
 
 
+async def test_a_key_that_another_program_reads_is_named() -> None:
+    found = the_one(await visit(ALGA_AUTH_KEY="hush"), "settings", "ALGA_AUTH_KEY")
+    assert "RUNNER_CONFIG_API_TOKEN" in found.what
+    assert "hush" not in repr(found)
+
+
 async def test_a_pinned_variable_is_named(env_file: Path) -> None:
     findings = await visit(GATEWAY_ENV_FILE=str(env_file), GATEWAY_LOG_LEVEL="error")
     found = the_one(findings, "settings", "GATEWAY_LOG_LEVEL")
