@@ -4,6 +4,7 @@ import math
 import socket
 from pathlib import Path
 from typing import Final, assert_never
+from urllib.parse import urlsplit
 
 from backends.contract import BackendKind
 from backends.settings import (
@@ -95,6 +96,18 @@ def knative_settings(values: Variables) -> KnativeSettings:
     )
 
 
+def application_url(base_url: str) -> str:
+    """The host application's address without the "/api" that every path asked of it begins with.
+
+    Deployments write it with and without.
+
+    >>> application_url("http://app/base/api"), application_url("http://api")
+    ('http://app/base', 'http://api')
+    """
+    has_it = urlsplit(base_url).path.endswith("/api")
+    return base_url.removesuffix("/api").rstrip("/") if has_it else base_url
+
+
 def _knative_tls(values: Variables) -> KnativeTls:
     ca, cert, key = (
         values.runner_knative_ca_file,
@@ -157,5 +170,4 @@ def _host_api(values: Variables) -> HostApiSettings | None:
     token = values.runner_storage_api_token
     if base_url is None or token is None:
         return None
-    # Deployments write this address with and without the "/api" that every path begins with.
-    return HostApiSettings(base_url=base_url.removesuffix("/api"), token=token)
+    return HostApiSettings(base_url=application_url(base_url), token=token)

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from backends.settings import BackendSettings, EmbeddedSettings
-from gateway.backend_settings import backend_settings, embedded_settings, guest_budget_s
+from gateway.backend_settings import (
+    application_url,
+    backend_settings,
+    embedded_settings,
+    guest_budget_s,
+)
 from gateway.environment import Origin, Sources, read_sources
 from gateway.jwt_settings import DEFAULT_ALGORITHMS, AuthSettings, JwtSettings
 from gateway.setting_problems import SettingProblem, SettingsError
@@ -218,7 +223,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         )
     else:
         installs = RegistryInstallsSettings(
-            base_url=values.registry_base_url,
+            base_url=application_url(values.registry_base_url),
             token=values.runner_config_api_token or "",
             bundle_dir=values.runner_bundle_dir,
         )

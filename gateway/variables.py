@@ -203,8 +203,8 @@ class EmbeddedVariables(Section):
         HttpUrl | None,
         Otherwise("`REGISTRY_BASE_URL`"),
         Field(
-            description="The host application's internal API: its data for extensions, and what"
-            " they store."
+            description="The host application's internal API, with or without the `/api` of its"
+            " paths: its data for extensions, and what they store."
         ),
     ] = None
     runner_storage_api_token: Annotated[
@@ -359,7 +359,10 @@ class InstallVariables(Section):
     registry_base_url: Annotated[
         HttpUrl | None,
         Otherwise("none: installs come from the bundle folder"),
-        Field(description="The host application, asked what a tenant's extension id means."),
+        Field(
+            description="The host application, asked what a tenant's extension id means; with"
+            " or without the `/api` of its paths."
+        ),
     ] = None
     runner_config_api_token: Annotated[
         Token | None,

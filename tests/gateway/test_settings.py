@@ -175,6 +175,25 @@ def test_a_registry_makes_installs_come_from_it() -> None:
     assert installs.token == "config"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("http://app/api", "http://app"),
+        ("http://app/api/", "http://app"),
+        ("http://app/base//api", "http://app/base"),
+        ("http://app/my-api", "http://app/my-api"),
+        ("http://api", "http://api"),
+    ],
+)
+def test_the_application_is_the_same_with_and_without_the_api_of_its_paths(
+    written: str, meant: str
+) -> None:
+    settings = load({"REGISTRY_BASE_URL": written, "RUNNER_STORAGE_API_TOKEN": "storage"})
+    assert isinstance(settings.installs, RegistryInstallsSettings)
+    assert settings.installs.base_url == meant
+    assert settings.embedded.host_api == HostApiSettings(base_url=meant, token="storage")
+
+
 def test_proxy_mode_carries_the_shared_key() -> None:
     key = SECRETS["GATEWAY_PROXY_KEY"]
     settings = load({"GATEWAY_AUTH": "proxy", "GATEWAY_PROXY_KEY": key, "GATEWAY_HOST": "0.0.0.0"})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from aiohttp import web
 from backends.bundles import BundleStore
 from backends.contract import SecretEnvelope
 from gateway.installs.contract import ExtensionNotInstalled, Install, RegistryUnavailable
+from gateway.installs.factory import open_installs as open_installs_of
 from gateway.installs.http import MAX_ANSWER_BYTES, RegistryBudgets, RegistryInstalls
+from gateway.settings import load
 from tests.backends.archives import bundle_archive
 from tests.fakes.registry import TOKEN, FakeRegistry
 
@@ -80,6 +83,21 @@ async def test_an_answer_becomes_an_install(open_installs: Open) -> None:
         endpoints=None,
         ui_label=None,
     )
+
+
+async def test_a_registry_is_found_by_the_usual_address_of_its_api(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    settings = load(
+        {
+            "GATEWAY_ENV_FILE": "/dev/null",
+            "REGISTRY_BASE_URL": f"{registry.url}/api",
+            "RUNNER_CONFIG_API_TOKEN": TOKEN,
+            "RUNNER_BUNDLE_DIR": str(tmp_path),
+        }
+    )
+    async with aclosing(open_installs_of(settings)) as installs:
+        assert (await installs.resolve("t1", "hello")).install_id == "install-1"
 
 
 async def test_nothing_secret_is_in_the_repr(open_installs: Open) -> None:
