@@ -44,6 +44,12 @@ class GuestTimeout(ExtensionFailed):
     """The guest was stopped because its own time ran out."""
 
 
+class EngineNotStarted(ExtensionFailed):
+    """The runner's engine did not start, so the guest did not run; it may the next time."""
+
+    retry_after_s = 1
+
+
 class IdempotencyKeyReused(ExtensionFailed):
     """The key was used before, for a request with another body."""
 
@@ -57,6 +63,8 @@ def failure_of(error: str) -> ExtensionFailed:
     match error:
         case "execute_timeout":
             return GuestTimeout(error)
+        case "engine_init_failed":
+            return EngineNotStarted(error)
         case "idempotency_key_reused":
             return IdempotencyKeyReused(error)
         case _:

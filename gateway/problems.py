@@ -15,6 +15,7 @@ from backends import errors as backend
 from gateway.installs.contract import ExtensionNotInstalled, RegistryUnavailable
 from gateway.outcomes import (
     EndpointNotDeclared,
+    EngineNotStarted,
     ExtensionFailed,
     GuestTimeout,
     IdempotencyKeyReused,
@@ -89,6 +90,7 @@ CODES: Mapping[type[BaseException], str] = MappingProxyType({
     RegistryUnavailable: "registry_unavailable",
     ExtensionFailed: "extension_failed",
     GuestTimeout: "runner_timeout",
+    EngineNotStarted: "runner_unreachable",
     IdempotencyKeyReused: "idempotency_key_reused",
     backend.BackendError: "bad_gateway",
     backend.RunnerUnreachable: "runner_unreachable",

@@ -251,6 +251,18 @@ async def test_a_runners_failure_is_told_by_its_code_and_nothing_of_its_text(
         assert problem["reason"] == reason
 
 
+async def test_an_engine_that_did_not_start_is_worth_another_try(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    runner.script.append(Envelope(error="engine_init_failed: s3cret"))
+    async with gateway.client.get(gateway.url + HELLO) as answer:
+        problem = await answer.json()
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert (problem["error"], problem["reason"]) == ("runner_unreachable", "engine_init_failed")
+    assert problem["retryable"] is True
+    assert "s3cret" not in str(problem)
+
+
 async def test_an_overloaded_runners_retry_after_is_passed_on(
     gateway: Gateway, runner: FakeRunner
 ) -> None:
