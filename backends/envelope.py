@@ -27,6 +27,8 @@ from backends.contract import (
 from backends.envelope_members import EnvelopeError, Members
 from backends.ui_url import is_content_hash
 
+UNKNOWN_ERROR = "unknown_error"  # the class of an error that names none
+
 _ERROR_CLASS = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _CONTEXT_MEMBERS = frozenset(
@@ -152,7 +154,7 @@ def error_class(error: object) -> str:
         name = error.partition(":")[0].strip()
         if _ERROR_CLASS.fullmatch(name):
             return name
-    return "unknown_error"
+    return UNKNOWN_ERROR
 
 
 def _answer_headers(headers: object) -> Pairs:

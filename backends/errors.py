@@ -73,7 +73,7 @@ class RunnerProtocolError(BackendError):
 
 
 class RunnerRefusedSize(BackendError):
-    """The runner says that the call is too large for it (HTTP 413)."""
+    """A body, or the file asked for, is larger than the runner's limit (HTTP 413)."""
 
 
 class AssetNotFound(BackendError):

@@ -64,7 +64,8 @@ class AssetFiles:
         Raises:
             AssetPathRefused: the path breaks a rule.
             AssetNotFound: no such bundle, or no such file where only a file can be meant.
-            RunnerProtocolError: the bundle is corrupt or refused, or the file is too large.
+            RunnerProtocolError: the bundle is corrupt or refused.
+            RunnerRefusedSize: the file is larger than max_asset_bytes.
             RunnerTimeout: the disk took longer than request.timeout_s.
         """
         path = parse_asset_path(request.path)

@@ -11,7 +11,7 @@ from threading import Lock
 from backends.asset_path import INDEX, AssetPath
 from backends.bundles import BundleStore
 from backends.embedded.file_stream import FileStream
-from backends.errors import AssetNotFound, Phase, RunnerProtocolError
+from backends.errors import AssetNotFound, Phase, RunnerRefusedSize
 
 SMALL_FILE_BYTES = 64 * 1024  # held as bytes: cheaper than a stream
 
@@ -58,7 +58,7 @@ class UiFiles:
         Raises:
             BundleError: there is no such bundle, or it cannot be used.
             AssetNotFound: there is no such file, and only a file can be meant.
-            RunnerProtocolError: the file is larger than the limit.
+            RunnerRefusedSize: the file is larger than the limit.
             OSError: the disk would not.
         """
         ui_root = self._store.open(content_hash).ui_root
@@ -78,7 +78,7 @@ class UiFiles:
         status = os.fstat(descriptor)
         size = status.st_size
         if self._max_asset_bytes is not None and size > self._max_asset_bytes:
-            raise RunnerProtocolError("asset_too_large", phase=Phase.ADMIT)
+            raise RunnerRefusedSize("asset_too_large", phase=Phase.ADMIT)
         small = size <= SMALL_FILE_BYTES
         content = os.pread(descriptor, size, 0) if small else b""
         # Time and size are in the key only so that a meddler's edit gets a tag of its own.

@@ -18,7 +18,7 @@ from backends.errors import (
     RunnerTimeout,
     RunnerUnreachable,
 )
-from backends.upstream.statuses import retry_after_s
+from backends.upstream.statuses import named_cause, retry_after_s
 
 JUDGED: Final = frozenset({404, 502, 503, 504})
 """The statuses that may be somebody else's."""
@@ -90,6 +90,8 @@ def _bad_gateway(text: bytes) -> Verdict | None:
     if text.startswith((b"dial tcp", b"dial unix")):
         nobody = RunnerUnreachable("pod_unreachable", phase=Phase.FIRST_BYTE)
         return Verdict(Speaker.UNKNOWN, nobody, unprocessed=True)
+    if named_cause(text) is not None:
+        return None  # proxies speak in sentences
     lost = RunnerProtocolError("proxy_lost_runner", phase=Phase.FIRST_BYTE)
     return Verdict(Speaker.UNKNOWN, lost, unprocessed=False)
 

@@ -18,7 +18,7 @@ from backends.upstream.bodies import (
     SMALL_BYTES,
     WholeBody,
     content_length,
-    discard,
+    read_short,
     read_whole,
 )
 from backends.upstream.statuses import refusal
@@ -87,8 +87,7 @@ async def asset_response(
         return AssetResponse(
             status=response.status, headers=asset_from_runner(response.headers), body=whole
         )
-    await discard(response.body)
-    return _without_content(response, request, site)
+    return _without_content(response, request, site, await read_short(response.body))
 
 
 async def _collected(body: ByteStream, by: float) -> bytes:
@@ -105,8 +104,9 @@ def ready_response(
     """What `asset_response` returns or raises; None when it has to wait for that."""
     body = response.body
     if not _is_content(response, request):
-        is_here = isinstance(body, WholeBody)
-        return _without_content(response, request, site) if is_here else None
+        if not isinstance(body, WholeBody):
+            return None
+        return _without_content(response, request, site, body.take())
     if isinstance(body, WholeBody):
         ready: bytes | ByteStream = body.take() if body.size <= SMALL_BYTES else body
     else:
@@ -123,9 +123,9 @@ def _is_content(response: UpstreamResponse, request: AssetRequest) -> bool:
 
 
 def _without_content(
-    response: UpstreamResponse, request: AssetRequest, site: RunnerSite
+    response: UpstreamResponse, request: AssetRequest, site: RunnerSite, body: bytes
 ) -> AssetResponse:
-    """The answer whose body nobody may see."""
+    """The answer whose body nobody may see; of a failure it may name the cause."""
     status, headers = response.status, asset_from_runner(response.headers)
     match status:
         case 200 | 206 | 304:
@@ -146,7 +146,7 @@ def _without_content(
         case 400:
             raise AssetPathRefused("runner_refused_path", phase=Phase.FIRST_BYTE)
         case _:
-            raise refusal(status, response.headers)
+            raise refusal(status, response.headers, body)
 
 
 def _field(headers: Pairs, name: str) -> str:

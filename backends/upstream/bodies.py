@@ -9,8 +9,8 @@ from backends.errors import BackendError, Phase, RunnerProtocolError
 SMALL_BYTES: Final = 64 * 1024
 """A body of no more than this is taken in whole: cheaper than streaming it."""
 
-_DISCARD_BYTES: Final = 4096
-_DISCARD_S: Final = 0.05
+_SHORT_BYTES: Final = 4096
+_SHORT_S: Final = 0.05
 
 
 class WholeBody:
@@ -92,15 +92,20 @@ async def read_whole(body: ByteStream, *, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-async def discard(body: ByteStream) -> None:
-    """Drop a body that nobody may see: a short one that is there keeps its connection usable."""
-    if isinstance(body, WholeBody):
-        return
+async def read_short(body: ByteStream) -> bytes:
+    """All of a body that is short and there, which keeps its connection usable; else nothing."""
     try:
-        async with asyncio.timeout(_DISCARD_S):
-            await read_whole(body, max_bytes=_DISCARD_BYTES)
+        async with asyncio.timeout(_SHORT_S):
+            return await read_whole(body, max_bytes=_SHORT_BYTES)
     except (BackendError, TimeoutError):
         await body.aclose()
+        return b""
+
+
+async def discard(body: ByteStream) -> None:
+    """Drop a body that nobody may see; its connection stays usable when it is short."""
+    if not isinstance(body, WholeBody):
+        await read_short(body)
 
 
 def content_length(headers: Pairs) -> int | None:

@@ -16,7 +16,7 @@ from backends.contract import (
 )
 from backends.envelope import decode_result, encode_request, encode_warmup
 from backends.envelope_members import EnvelopeError
-from backends.errors import BackendError, Phase, RunnerProtocolError, RunnerRefusedSize
+from backends.errors import BackendError, Phase, RunnerProtocolError
 from backends.header_policy import (
     asset_to_runner,
     knock_to_runner,
@@ -293,8 +293,6 @@ class RunnerClient:
 
 
 def _require_envelope(response: UpstreamResponse) -> None:
-    if response.status == 413:
-        raise RunnerRefusedSize("runner_said_413", phase=Phase.FIRST_BYTE)
     if response.status != 200:
         raise refusal(response.status, response.headers)
     for name, value in response.headers:

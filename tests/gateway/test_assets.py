@@ -214,6 +214,25 @@ async def test_a_failure_is_kept_by_nobody(gateway: Gateway, runner: FakeRunner)
     assert "s3cret" not in str(problem)
 
 
+async def test_why_the_runner_failed_is_told_where_it_names_the_cause(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    runner.asset_script.append(HttpAnswer(status=502, body=b'{"code":"archive_hash_mismatch"}'))
+    status, problem = await gateway.problem("GET", SCRIPT)
+    assert (status, problem["error"]) == (502, "bad_gateway")
+    assert problem["reason"] == "archive_hash_mismatch"
+    assert problem["detail"].endswith(": archive hash mismatch.")
+
+
+async def test_a_file_that_is_too_large_for_the_runner_is_413(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    runner.asset_script.append(HttpAnswer(status=413, body=b"asset too large"))
+    status, problem = await gateway.problem("GET", SCRIPT)
+    assert (status, problem["error"]) == (413, "payload_too_large")
+    assert problem["reason"] == "runner_said_413"
+
+
 async def test_a_redirect_stays_under_the_public_base_and_keeps_the_query(
     gateway: Gateway, runner: FakeRunner
 ) -> None:

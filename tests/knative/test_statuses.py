@@ -146,6 +146,7 @@ def test_each_proxys_words_have_one_meaning(
     [
         (404, THROUGH_ENVOY, b""),
         (404, (), b""),
+        (502, THROUGH_ENVOY, b'{"code":"archive_hash_mismatch"}'),
         (503, (), b'{"error":"runner_overloaded"}'),
         (200, (), b"request timeout"),
         (500, (), b"pending request queue full"),

@@ -23,6 +23,7 @@ from backends.errors import (
     AssetPathRefused,
     Phase,
     RunnerProtocolError,
+    RunnerRefusedSize,
     RunnerTimeout,
 )
 from tests.backends.archives import FILES, entries, entry, write_archive
@@ -372,7 +373,7 @@ async def test_a_bundle_without_a_page_answers_no_route(tmp_path: Path) -> None:
 async def test_a_file_above_the_limit_is_refused(store: BundleStore, bundle: Bundle) -> None:
     files = asset_files(store, max_asset_bytes=len(APP))
     assert (await files.fetch(ask(bundle, "app.js"))).status == 200
-    with pytest.raises(RunnerProtocolError) as caught:
+    with pytest.raises(RunnerRefusedSize) as caught:
         await files.fetch(ask(bundle, "large.wasm"))
     assert caught.value.reason == "asset_too_large"
 

@@ -12,6 +12,7 @@ from backends.errors import (
     Phase,
     RunnerOverloaded,
     RunnerProtocolError,
+    RunnerRefusedSize,
     RunnerTimeout,
 )
 from backends.upstream.runner_client import RunnerClient
@@ -175,7 +176,7 @@ async def test_a_redirect_to_somewhere_else_is_not_passed_on(
         (400, AssetPathRefused, "runner_refused_path"),
         (401, RunnerProtocolError, "runner_refused_credentials"),
         (404, AssetNotFound, "no_such_file"),
-        (413, RunnerProtocolError, "unexpected_status_413"),
+        (413, RunnerRefusedSize, "runner_said_413"),
         (500, RunnerProtocolError, "unexpected_status_500"),
         (502, RunnerProtocolError, "unexpected_status_502"),
         (503, RunnerOverloaded, "runner_said_503"),
@@ -190,6 +191,44 @@ async def test_every_other_status_is_a_failure_of_its_own_kind(
     with pytest.raises(kind) as caught:
         await client.fetch_asset(asset_request())
     assert (type(caught.value), caught.value.reason) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"code":"archive_hash_mismatch"}', "archive_hash_mismatch"),
+        (b'{"error":"extract_failed: s3cret"}', "extract_failed"),
+        (b'{"error":"bad_gateway","reason":"file_unreadable"}', "file_unreadable"),
+        (b'{"code":"No such file: s3cret"}', "unexpected_status_500"),
+        (b'{"code":["extract_failed"]}', "unexpected_status_500"),
+        (b'"extract_failed"', "unexpected_status_500"),
+        (b"extract_failed", "unexpected_status_500"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_cause_that_a_runner_names_is_taken_over_and_nothing_else_of_its_words(
+    body: bytes, reason: str, at_once: bool
+) -> None:
+    answer = response(body, status="500 Internal Server Error")
+    middle = len(answer) - 5
+    parts = [answer] if at_once else [answer[:middle], answer[middle:]]
+    async with RawRunner(send(*parts)) as raw:
+        client = open_client(raw.url)
+        with pytest.raises(RunnerProtocolError) as caught:
+            await client.fetch_asset(asset_request())
+        await client.aclose()
+    assert (caught.value.reason, caught.value.phase) == (reason, Phase.FIRST_BYTE)
+
+
+async def test_a_cause_is_not_waited_for() -> None:
+    said = b'{"code":"extract_failed"}'
+    beginning = response(said, status="500 Internal Server Error", length=100_000)
+    async with RawRunner(hang(beginning)) as raw:
+        client = open_client(raw.url)
+        with pytest.raises(RunnerProtocolError, match="unexpected_status_500"):
+            await client.fetch_asset(asset_request())
+        assert await raw.left.get() == 1
+        await client.aclose()
 
 
 async def test_a_stale_connection_costs_a_file_one_more_try() -> None:
