@@ -51,7 +51,7 @@ class ExtractedBundles:
             return False
 
     def describe(self, digest: str) -> Bundle:
-        """Raises BundleRejected when the manifest or the component is missing or unusable."""
+        """Raises BundleRejected when manifest, component or page is missing or unusable."""
         return _describe(digest, self._folder / digest)
 
     def make(self, digest: str, archive: BinaryIO) -> None:
@@ -83,6 +83,15 @@ class ExtractedBundles:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def require_page(manifest: Manifest, ui_root: Path) -> None:
+    """Raises BundleRejected when the manifest speaks of a page that is not in `ui_root`.
+
+    Wherever `ui.entry` says that it is, this is where runners look for it.
+    """
+    if manifest.has_ui and not (ui_root / "index.html").is_file():
+        raise BundleRejected("no_page", "ui/index.html is the page of every extension with a ui")
+
+
 def _describe(digest: str, root: Path) -> Bundle:
     manifest_path = root / "bundle" / "manifest.json"
     wasm_path = root / "bundle" / "dist" / "main.wasm"
@@ -94,6 +103,7 @@ def _describe(digest: str, root: Path) -> Bundle:
         manifest = parse_manifest(manifest_path.read_bytes())
     except ManifestError as error:
         raise BundleRejected("bad_manifest", str(error)) from error
+    require_page(manifest, root / "ui")
     return Bundle(
         content_hash=f"sha256:{digest}",
         root=root,

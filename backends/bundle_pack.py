@@ -12,6 +12,7 @@ import zstandard
 
 from backends.bundle_archive import entry_name, shown
 from backends.bundle_errors import BundleRejected
+from backends.bundle_extracted import require_page
 from backends.manifest import Manifest, parse_manifest
 
 _LEVEL = 19  # bundles are packed once and fetched often
@@ -72,8 +73,7 @@ def _required(directory: Path, name: str, reason: str) -> Path:
 def _ui_files(directory: Path, manifest: Manifest) -> Iterator[tuple[str, Path]]:
     built = directory / "dist" / "ui"
     root = built if built.is_dir() else directory / "ui"
-    if manifest.has_ui and not (root / "index.html").is_file():
-        raise BundleRejected("no_page", "ui/index.html is the page of every extension with a ui")
+    require_page(manifest, root)
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = (name for name in subfolders if not name.startswith("."))
         for name in (*subfolders, *names):

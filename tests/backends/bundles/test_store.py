@@ -4,6 +4,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import orjson
 import pytest
 import zstandard
 
@@ -11,10 +12,12 @@ from backends.bundles import (
     BundleCorrupt,
     BundleError,
     BundleNotFound,
+    BundleRejected,
     BundleStore,
 )
 from tests.backends.archives import (
     FILES,
+    MANIFEST,
     entries,
     entry,
     hash_of,
@@ -46,6 +49,36 @@ def test_an_added_bundle_is_laid_out_by_its_hash(
     ]
     assert leftovers(root) == []
     assert store.hashes() == (bundle.content_hash,)
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ("manifest.json", "no_manifest"),
+        ("dist/main.wasm", "no_component"),
+        ("ui/index.html", "no_page"),
+    ],
+)
+def test_a_bundle_without_a_required_file_is_refused_whole(
+    store: BundleStore, root: Path, tmp_path: Path, missing: str, reason: str
+) -> None:
+    files = {f"{name}.bak" if name == missing else name: FILES[name] for name in FILES}
+    with pytest.raises(BundleRejected) as caught:
+        store.add(write_archive(tmp_path / "a", entries(files)))
+    assert caught.value.reason == reason
+    assert missing in caught.value.detail
+    assert (files_below(root / "extracted"), leftovers(root), store.hashes()) == ([], [], ())
+
+
+def test_a_page_that_lies_where_the_manifest_says_is_not_where_runners_look(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    manifest = {**MANIFEST, "ui": {"type": "iframe", "entry": "ui/dist/index.html"}}
+    files = {**FILES, "manifest.json": orjson.dumps(manifest)}
+    files["ui/dist/index.html"] = files.pop("ui/index.html")
+    with pytest.raises(BundleRejected) as caught:
+        store.add(write_archive(tmp_path / "a", entries(files)))
+    assert caught.value.reason == "no_page"
 
 
 def test_extracted_files_cannot_be_written_to(store: BundleStore, archive: Path) -> None:

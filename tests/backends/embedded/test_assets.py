@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from backends.errors import (
     RunnerRefusedSize,
     RunnerTimeout,
 )
-from tests.backends.archives import FILES, entries, entry, write_archive
+from tests.backends.archives import FILES, MANIFEST, entries, entry, write_archive
 
 LARGE = os.urandom(2 * CHUNK_BYTES + 1000)
 APP = FILES["ui/app.js"]
@@ -364,7 +365,9 @@ async def test_a_corrupt_bundle_is_the_runners_fault(bundle: Bundle, tmp_path: P
 
 async def test_a_bundle_without_a_page_answers_no_route(tmp_path: Path) -> None:
     store = BundleStore(tmp_path / "store")
-    rest = {name: content for name, content in FILES.items() if not name.startswith("ui/")}
+    manifest = {name: value for name, value in MANIFEST.items() if name != "ui"}
+    rest = {**FILES, "manifest.json": orjson.dumps(manifest)}
+    del rest["ui/index.html"]
     bundle = store.add(write_archive(tmp_path / "a", entries(rest)))
     with pytest.raises(AssetNotFound):
         await fetch(store, bundle, "")
