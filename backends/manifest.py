@@ -12,6 +12,8 @@ from typing import TypeGuard
 
 import orjson
 
+from backends.capabilities import KNOWN_CAPABILITIES
+
 MAX_MANIFEST_BYTES = 256 * 1024
 MAX_ENDPOINTS = 1000
 MAX_NAME_LENGTH = 200
@@ -57,12 +59,13 @@ class Manifest:
     publisher: str  # "": the manifest names none
     version: str  # "1.2.3", "1.2.3-rc.1+build", or "1.2.*" before publishing numbered it
     runtime: str
-    capabilities: tuple[str, ...] = ()  # lower case, in the author's order, each once
+    capabilities: tuple[str, ...] = ()  # lower case, in the author's order, each once; any name
     endpoints: tuple[Endpoint, ...] = ()
     ui_label: str | None = None  # the menu entry in the application
     client_portal_label: str | None = None  # the menu entry in the client portal
     has_ui: bool = False
     warnings: tuple[str, ...] = ()
+    warnings_here: tuple[str, ...] = ()  # those of them that matter before it is published
 
     @property
     def slug(self) -> str:
@@ -108,6 +111,7 @@ class _Lint:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.warnings: list[str] = []
+        self.of_publishing: list[str] = []
 
     def manifest(self, document: Mapping[str, object]) -> Manifest:
         name = self._text(document, "name", "the extension's name", "org.example.hello")
@@ -134,19 +138,20 @@ class _Lint:
             ui_label=ui_label,
             client_portal_label=client_portal_label,
             has_ui=document.get("ui") is not None,
-            warnings=tuple(self.warnings),
+            warnings=(*self.warnings, *self.of_publishing),
+            warnings_here=tuple(self.warnings),
         )
 
     def _habits(self, document: Mapping[str, object], name: str, publisher: str) -> None:
         if not publisher:
-            self.warnings.append(
+            self.of_publishing.append(
                 "publisher: missing; add it, so that the extension is known as publisher.name"
             )
         if name and not _REVERSE_DOMAIN.fullmatch(name):
-            self.warnings.append(
+            self.of_publishing.append(
                 'name: use a reverse domain name in lower case, such as "org.example.hello"'
             )
-        self.warnings += (
+        self.of_publishing += (
             f"{_shown(field)}: not a field of the format; remove it, publishing refuses it"
             for field in document
             if field not in _KNOWN_FIELDS
@@ -179,10 +184,18 @@ class _Lint:
                 self.problems.append(f'{field}: make it a name, such as "cap:log.emit"')
                 continue
             name = item.strip().lower()
-            if not name.startswith("cap:"):
-                self.warnings.append(f'{field}: names begin with "cap:"; write "cap:{name}"')
+            if name not in KNOWN_CAPABILITIES and name not in names:
+                self._unknown_capability(name, field)
             names[name] = None
         return tuple(names)
+
+    def _unknown_capability(self, name: str, field: str) -> None:
+        remedy = "remove it"
+        if (prefixed := f"cap:{name}") in KNOWN_CAPABILITIES:
+            remedy = f'write "{prefixed}"'
+        self.warnings.append(
+            f"{field}: {_shown(name)} is not granted, for no runner knows it; {remedy}"
+        )
 
     def _ui(self, value: object) -> tuple[str | None, str | None]:
         if value is None:

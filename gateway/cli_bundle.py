@@ -3,7 +3,8 @@
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +48,19 @@ def pack(directory: Path, *, out: Path | None, json: bool) -> None:
     """Pack an extension's folder into one archive and print its content hash."""
     from backends.bundles import BundleError
     from backends.bundles import pack as pack_bundle
-    from backends.manifest import ManifestError
+    from backends.manifest import ManifestError, parse_manifest
 
     target = out or Path(f"{directory.resolve().name}.tar.zst")
     with found_wrong(BundleError, ManifestError, OSError):
         content_hash = pack_bundle(directory, target)
+        warnings = parse_manifest((directory / "manifest.json").read_bytes()).warnings
     if json:
-        print_json({"ok": True, "content_hash": content_hash, "file": str(target)})
+        print_json(
+            {"ok": True, "content_hash": content_hash, "file": str(target), "warnings": warnings}
+        )
     else:
         click.echo(f"{content_hash}  {target}")
+        _warn(warnings)
 
 
 @bundle.command()
@@ -84,8 +89,7 @@ def verify(file: Path, *, json: bool) -> None:
         )
         return
     click.echo(f"{checked.content_hash}  {checked.manifest.slug} {checked.manifest.version}")
-    for warning in checked.manifest.warnings:
-        click.echo(f"warning: {warning}")
+    _warn(checked.manifest.warnings, err=False)  # they are what was asked for
 
 
 @bundle.command()
@@ -114,10 +118,12 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
             archive,
             tenant=tenant or settings.variables.gateway_dev_tenant,
         )
+    warnings = _warnings(settings.embedded.bundle_dir, done)
     if json:
-        print_json({"ok": True, "install": _facts(done)})
+        print_json({"ok": True, "install": _facts(done), "warnings": warnings})
     else:
         click.echo(f"installed {_line(done)}")
+        _warn(warnings)
 
 
 @bundle.command()
@@ -145,16 +151,19 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
         stop=stop,
     )
     for state in states:
+        warnings: tuple[str, ...] = ()
         if isinstance(state, NotInstalled):
             document: Mapping[str, object] = {"ok": False, "problem": state.problem}
             line = f"not installed: {state.problem}"
         else:
-            document = {"ok": True, "install": _facts(state)}
+            warnings = _warnings(settings.embedded.bundle_dir, state)
+            document = {"ok": True, "install": _facts(state), "warnings": warnings}
             line = f"installed {_line(state)}: {state.content_hash}"
         if json:
             print_json_line(document)
         else:
             click.echo(line)
+            _warn(warnings)
 
 
 @bundle.command("list")
@@ -200,6 +209,20 @@ def remove(environ: Environ, which: str, *, json: bool) -> None:
         print_json({"ok": True, "removed": _facts(gone)})
     else:
         click.echo(f"removed {_line(gone)}")
+
+
+def _warnings(bundle_dir: Path, install: "Install") -> tuple[str, ...]:
+    """What in the manifest of an installed bundle does not work as it is meant."""
+    from backends.bundles import BundleError, BundleStore
+
+    with suppress(BundleError):  # somebody has removed it since
+        return BundleStore(bundle_dir).open(install.content_hash).manifest.warnings_here
+    return ()
+
+
+def _warn(warnings: Iterable[str], *, err: bool = True) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=err)
 
 
 def _line(install: "Install") -> str:

@@ -8,6 +8,7 @@ from typing import Self
 
 import structlog
 
+from backends import capabilities
 from backends.bundles import BundleStore
 from backends.contract import (
     AssetRequest,
@@ -22,7 +23,6 @@ from backends.contract import (
     Readiness,
     RunnerBackend,
 )
-from backends.embedded import capabilities
 from backends.embedded.assets import AssetFiles
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.engine import EngineFailed, WasmEngine
@@ -134,7 +134,8 @@ class EmbeddedBackend:
     async def _run(self, request: ExecuteRequest, until: float) -> ExecuteResult:
         guest = await self._guest(request)
         if unknown := capabilities.unknown(request.providers):
-            raise GuestFailed("unknown_capabilities", f"{len(unknown)} of them", status=400)
+            names = ", ".join(map(ascii, sorted(unknown)))
+            raise GuestFailed("unknown_capabilities", names, status=400)
         granted = capabilities.effective(guest.declared, request.providers)
         try:
             secrets = open_secrets(request.secret_envelope)

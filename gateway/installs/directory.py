@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from backends import capabilities
 from backends.bundles import BundleNotFound, BundleStore
 from backends.contract import is_identifier
 from backends.memo import Memo
@@ -149,6 +150,10 @@ class DirectoryInstalls:
             _log.error("install_index_unreadable", error=str(error))
         else:
             self._stamp = stamp
+            # An older program's index may hold names that no runner knows.
+            installs = tuple(
+                replace(one, providers=capabilities.known(one.providers)) for one in installs
+            )
             self._installs = installs
             self._by_tenant = _by_tenant(installs)
             self._shared.clear()
@@ -169,7 +174,8 @@ def install_bundle(
 
     Args:
         tenant: a tenant's id, or "*" for every tenant.
-        grants: the capabilities that it may use; None for all that it declares.
+        grants: the capabilities that it may use; None for all that it declares. Names that no
+            runner knows are left out, for a call that carried one would be refused.
 
     Raises:
         BundleError: the archive cannot be used.
@@ -195,7 +201,7 @@ def install_bundle(
             version=manifest.version,
             content_hash=bundle.content_hash,
             config=dict(config),
-            providers=manifest.capabilities if grants is None else tuple(grants),
+            providers=capabilities.known(manifest.capabilities if grants is None else grants),
             endpoints=manifest.endpoints,
             ui_label=manifest.ui_label,
         )

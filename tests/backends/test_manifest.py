@@ -105,7 +105,16 @@ def test_endpoints_are_normalised_as_publishing_does() -> None:
         ({"publisher": None}, "publisher: missing"),
         ({"name": "Hello World"}, "name: use a reverse domain name"),
         ({"entry": "dist/main.wasm"}, "entry: not a field of the format"),
-        ({"capabilities": ["http.fetch"]}, 'capabilities[0]: names begin with "cap:"'),
+        (
+            {"capabilities": ["cap:log.emit", "http.fetch"]},
+            "capabilities[1]: 'http.fetch' is not granted, for no runner knows it;"
+            ' write "cap:http.fetch"',
+        ),
+        (
+            {"capabilities": ["CAP:Metrics"]},
+            "capabilities[0]: 'cap:metrics' is not granted, for no runner knows it; remove it",
+        ),
+        ({"capabilities": ["slack", " Slack "]}, "capabilities[0]: slack is not granted"),
         ({"api": None}, "api.endpoints: none declared"),
         ({"ui": {"type": "iframe", "entry": "dist/ui/index.html"}}, "ui.entry: never consulted"),
         (
@@ -129,9 +138,21 @@ def test_a_capability_named_twice_in_two_spellings_counts_once() -> None:
     assert manifest.capabilities == ("cap:log.emit",)
 
 
-def test_a_field_name_cannot_smuggle_control_characters_into_a_terminal() -> None:
-    warnings = parse(**{"\x1b[31mred": 1})
-    assert all(character.isprintable() for character in warnings[0])
+def test_what_only_publishing_minds_is_told_apart() -> None:
+    document = {**MANIFEST, "name": "hello", "capabilities": ["cap:metrics"]}
+    manifest = parse_manifest(orjson.dumps(document))
+    assert manifest.warnings[:-1] == manifest.warnings_here
+    assert [each.partition(":")[0] for each in manifest.warnings] == ["capabilities[0]", "name"]
+
+
+def test_a_capability_that_no_runner_knows_stays_declared() -> None:
+    manifest = parse_manifest(orjson.dumps({**MANIFEST, "capabilities": ["cap:metrics"]}))
+    assert manifest.capabilities == ("cap:metrics",)
+
+
+def test_a_name_cannot_smuggle_control_characters_into_a_terminal() -> None:
+    for warning in (*parse(**{"\x1b[31mred": 1}), *parse(capabilities=["\x1b[31mred"])):
+        assert all(character.isprintable() for character in warning)
 
 
 def test_a_name_cannot_hold_control_characters() -> None:

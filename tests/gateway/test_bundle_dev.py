@@ -198,8 +198,13 @@ async def test_the_verb_reports_one_line_an_install_until_it_is_interrupted(
             first = json.loads(await process.stdout.readline())
             (folder / "ui" / "index.html").write_text("<p>saved</p>")
             second = json.loads(await process.stdout.readline())
-            (folder / "manifest.json").write_text("{")
+            manifest = json.loads((folder / "manifest.json").read_text())
+            manifest["capabilities"] = ["cap:metrics"]
+            (folder / "draft").write_text(json.dumps(manifest))
+            (folder / "draft").replace(folder / "manifest.json")
             third = json.loads(await process.stdout.readline())
+            (folder / "manifest.json").write_text("{")
+            fourth = json.loads(await process.stdout.readline())
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
             assert b"EXT_UI_RELOAD=true" in await process.stderr.read()
@@ -209,4 +214,5 @@ async def test_the_verb_reports_one_line_an_install_until_it_is_interrupted(
             await process.wait()
     assert first["install"]["tenant"] == "*"
     assert first["install"]["content_hash"] != second["install"]["content_hash"]
-    assert third["ok"] is False
+    assert (first["warnings"], len(third["warnings"])) == ([], 1)
+    assert fourth["ok"] is False

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from gateway.certificates import make_certificates
 from gateway.cli import cli
+from tests.backends.archives import FILES, MANIFEST
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -230,6 +231,22 @@ def test_a_folder_that_is_no_extension_is_found_wrong(tmp_path: Path) -> None:
 def test_a_file_that_is_no_bundle_is_found_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"not an archive")
     assert run("bundle", "verify", "file").exit_code == 1
+
+
+def test_what_deserves_mending_is_told_by_everyone_who_sees_the_manifest(tmp_path: Path) -> None:
+    folder = tmp_path / "extension"
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "capabilities": ["cap:metrics"]}))
+    environ = {"RUNNER_BUNDLE_DIR": "bundles"}
+    for verb in ("pack extension -o made.tar.zst", "verify made.tar.zst", "install extension"):
+        told = run("bundle", *verb.split(), environ=environ)
+        assert "warning: capabilities[0]: 'cap:metrics' is not granted" in told.output
+        as_json = json.loads(run("bundle", *verb.split(), "--json", environ=environ).stdout)
+        assert [warning.partition(" is ")[0] for warning in as_json["warnings"]] == [
+            "capabilities[0]: 'cap:metrics'"
+        ]
 
 
 def test_a_bundle_is_packed_verified_installed_listed_and_removed() -> None:

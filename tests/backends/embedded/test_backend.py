@@ -176,9 +176,12 @@ async def test_a_host_function_learns_who_calls_and_until_when(
 async def test_an_unknown_capability_is_refused_after_the_bundle_was_found(
     backend: EmbeddedBackend, asking: Asking
 ) -> None:
-    said = asking(wat.ECHO, providers=("cap:log.emit", "slack"))
-    answer = await backend.execute(said)
+    said = asking(wat.ECHO, providers=("cap:log.emit", "Slack", "\x1b[31mred"))
+    with capture_logs() as logs:
+        answer = await backend.execute(said)
     assert (answer.status, answer.error) == (400, "unknown_capabilities")
+    (line,) = [entry for entry in logs if entry["event"] == "guest_failed"]
+    assert line["detail"] == "'\\x1b[31mred', 'slack'"
     nowhere = replace(said, context=replace(said.context, content_hash="sha256:" + "0" * 64))
     answer = await backend.execute(nowhere)
     assert (answer.status, answer.error) == (502, "bundle_fetch_failed")

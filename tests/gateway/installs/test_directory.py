@@ -4,10 +4,12 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
+from wasmtime import wat2wasm
 
 from backends.bundles import BundleNotFound, BundleRejected, BundleStore
 from gateway.installs.contract import ExtensionNotInstalled, RegistryUnavailable
@@ -17,8 +19,10 @@ from gateway.installs.directory import (
     list_installs,
     remove_install,
 )
-from gateway.installs.index import IndexUnreadable
-from tests.backends.archives import bundle_archive
+from gateway.installs.index import IndexUnreadable, write_index
+from tests.backends.archives import FILES, MANIFEST, bundle_archive, entries, write_archive
+from tests.backends.embedded import wat
+from tests.gateway.harness import running
 
 SLUG = "example.org.example.hello"
 
@@ -124,6 +128,41 @@ async def test_installing_the_same_again_changes_nothing(root: Path, tmp_path: P
 async def test_grants_say_what_may_be_used(root: Path, tmp_path: Path) -> None:
     done = install_bundle(root, bundle_archive(tmp_path), tenant="t1", grants=["cap:log.emit"])
     assert done.providers == ("cap:log.emit",)
+
+
+UNKNOWN = ["cap:metrics", "http.fetch", "CAP:HTTP.fetch", "cap:http.fetch"]
+
+
+@pytest.mark.parametrize("grants", [None, UNKNOWN])
+def test_only_what_runners_know_is_granted(
+    root: Path, tmp_path: Path, grants: list[str] | None
+) -> None:
+    archive = bundle_archive(tmp_path, capabilities=UNKNOWN)
+    done = install_bundle(root, archive, tenant="t1", grants=grants)
+    assert done.providers == ("cap:http.fetch",)
+
+
+async def test_a_grant_that_no_runner_knows_is_dropped_from_an_older_index(
+    installs: DirectoryInstalls, root: Path, tmp_path: Path
+) -> None:
+    done = install_bundle(root, bundle_archive(tmp_path), tenant="t1")
+    write_index(root, [replace(done, providers=("cap:metrics", "cap:log.emit"))])
+    assert (await installs.resolve("t1", SLUG)).providers == ("cap:log.emit",)
+
+
+async def test_an_extension_that_asks_for_the_unknown_is_answered_all_the_same(
+    root: Path, tmp_path: Path
+) -> None:
+    manifest = orjson.dumps({**MANIFEST, "capabilities": UNKNOWN})
+    component = bytes(wat2wasm(wat.ECHO))
+    files = {**FILES, "manifest.json": manifest, "dist/main.wasm": component}
+    install_bundle(root, write_archive(tmp_path / "a", entries(files)), tenant="dev")
+    installs = DirectoryInstalls(root, dev_tenant="dev")
+    async with (
+        running({"RUNNER_BUNDLE_DIR": str(root)}, installs) as gateway,
+        gateway.client.get(f"{gateway.url}/api/ext/{SLUG}/items/1") as answer,
+    ):
+        assert answer.status == 200
 
 
 async def test_a_removed_install_is_gone_and_so_is_its_bundle(

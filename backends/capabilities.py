@@ -30,6 +30,16 @@ def normalise(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for raw in names if (name := raw.strip().lower()))
 
 
+def known(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that runners know, normalised, in their order, each once; others grant nothing.
+
+    >>> known([" CAP:http.fetch", "http.fetch", "cap:metrics"])
+    ('cap:http.fetch',)
+    """
+    trimmed = (name.strip().lower() for name in names)
+    return tuple(dict.fromkeys(name for name in trimmed if name in KNOWN_CAPABILITIES))
+
+
 def unknown(names: Iterable[str]) -> frozenset[str]:
     """The names that no runner of this protocol knows, normalised.
 
