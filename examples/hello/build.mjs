@@ -16,7 +16,7 @@ const { component } = await componentize({
   moduleRoot: here("src"),
   optSize: true,
   sync: true, // the runner's handler is a plain function
-  stubWasi: true, // a runner offers alga:extension/* and nothing of WASI
+  stubWasi: true, // nothing of it is needed, and runners offer different parts of it
 });
 
 await mkdir(here("dist"), { recursive: true });

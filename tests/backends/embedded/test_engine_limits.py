@@ -1,5 +1,7 @@
 """What one guest may use, and the word for how it failed."""
 
+import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from backends.embedded.host.call import Call
 from backends.embedded.linking import HostTable
 from backends.embedded.prepared import prepare
 from backends.envelope import decode_request, encode_request
-from tests.backends.embedded import wat
+from tests.backends.embedded import wasi_guests, wat
 
 HASH = "sha256:" + "a" * 64
 FAR_S = 60.0
@@ -162,6 +164,40 @@ def test_a_sleep_in_the_engines_clock_is_refused_since_no_deadline_would_reach_i
 
 def test_the_engines_clock_may_be_read(run_guest: Run) -> None:
     assert run_guest(wat.READS_CLOCK).status == 200
+
+
+def test_there_is_no_environment_no_folder_and_no_name_service_behind_wasi(run_guest: Run) -> None:
+    assert os.environ
+    seen = run_guest(wasi_guests.LOOKS_AROUND).body or b""
+    lists = wasi_guests.ENVIRONMENT_AT, wasi_guests.ARGUMENTS_AT, wasi_guests.DIRECTORIES_AT
+    assert [struct.unpack_from("<4xI", seen, at) for at in lists] == [(0,)] * 3
+    assert (seen[wasi_guests.CWD_AT], seen[wasi_guests.LOOKUP_AT]) == (0, 1)  # none; an error
+
+
+def test_a_guest_reads_nothing_of_the_programs_input(run_guest: Run) -> None:
+    ours, theirs = os.dup(0), os.pipe()
+    os.write(theirs[1], b"s3cret")
+    os.dup2(theirs[0], 0)
+    try:
+        seen = run_guest(wasi_guests.READS_STDIN).body or b""
+    finally:
+        os.dup2(ours, 0)
+        for descriptor in (ours, *theirs):
+            os.close(descriptor)
+    assert seen[wasi_guests.READ_AT] == 1  # an error: it is closed
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_a_guest_prints_goes_nowhere(
+    run_guest: Run, stream: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_guest(wasi_guests.printing(stream)).status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_guest_makes_no_socket(run_guest: Run, kind: str) -> None:
+    assert failure(run_guest, wasi_guests.opening(kind)) == "execute_trapped"
 
 
 @pytest.mark.parametrize("text", [wat.NO_HANDLER, wat.OTHER_HANDLER, wat.OTHER_ANSWER])
