@@ -6,6 +6,20 @@ from contextlib import suppress
 
 
 def main() -> None:
+    """A Python without the dependencies is told where there is one that has them."""
+    try:
+        _run()
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith(("gateway", "middleware", "backends")):
+            raise
+        sys.stderr.write(
+            f"{sys.executable} has no {missing.name}, which the gateway needs.\n"
+            "Run `make setup` once, then `. .venv/bin/activate` in every new shell.\n"
+        )
+        sys.exit(2)
+
+
+def _run() -> None:
     """Serving needs no verbs, and not the library that reads them, which it would hold for good."""
     if len(sys.argv) == 1:
         from gateway.setting_problems import SettingsError

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,15 +25,28 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
     return CliRunner().invoke(cli, arguments, obj=dict(environ or {}))
 
 
-def program(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def program(
+    *arguments: str, flags: Sequence[str] = (), **environ: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
+        [sys.executable, *flags, "-m", "gateway", *arguments],
         env={"PYTHONPATH": str(ROOT), **environ},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("arguments", [(), ("check",)])
+def test_a_python_without_the_dependencies_is_told_where_there_is_one(
+    arguments: tuple[str, ...],
+) -> None:
+    done = program(*arguments, flags=["-S"])  # no site-packages
+    assert done.returncode == 2
+    assert "make setup" in done.stderr
+    assert ".venv/bin/activate" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_check_says_what_counts_and_ends_well() -> None:
