@@ -1,5 +1,6 @@
 """What the documents promise exists, and what exists is documented."""
 
+import json
 import re
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def test_every_command_in_a_document_exists(path: Path) -> None:
                 break  # what follows are arguments
             assert word in found.commands, f"python -m gateway{words}"
             found = found.commands[word]
+
+
+def test_the_example_app_is_developed_for_this_machine_alone() -> None:
+    scripts = json.loads((ROOT / "examples/nextjs/package.json").read_text())["scripts"]
+    assert scripts["dev"] == "next dev --hostname 127.0.0.1"
+    assert scripts["dev"] in (ROOT / "docs/nextjs.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_says_how_to_run_and_how_to_test() -> None:
