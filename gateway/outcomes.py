@@ -3,6 +3,13 @@
 from backends.errors import Phase
 
 
+class NothingAtRoot(Exception):
+    """Somebody opened the origin itself, as people do: there is nothing, but near it there is."""
+
+    reason = "not_found"
+    advice = "The console is at /gateway/."
+
+
 class InvalidContentHash(Exception):
     """The address names a bundle by something that is no content hash."""
 

@@ -21,6 +21,7 @@ from gateway.outcomes import (
     IdempotencyKeyReused,
     InvalidContentHash,
     MethodNotAllowed,
+    NothingAtRoot,
 )
 from middleware import errors as refusal
 from middleware.access_log import note
@@ -87,6 +88,7 @@ CODES: Mapping[type[BaseException], str] = MappingProxyType({
     ExtensionNotInstalled: "extension_not_installed",
     EndpointNotDeclared: "endpoint_not_declared",
     MethodNotAllowed: "method_not_allowed",
+    NothingAtRoot: "not_found",
     RegistryUnavailable: "registry_unavailable",
     ExtensionFailed: "extension_failed",
     GuestTimeout: "runner_timeout",
@@ -134,7 +136,7 @@ def render(request: web.BaseRequest, exc: BaseException) -> web.Response:
         "type": f"/gateway/problems/{problem.code}.html",
         "title": problem.title,
         "status": problem.status,
-        "detail": _sentence(problem, exc, reason),
+        "detail": f"{_sentence(problem, exc, reason)} {getattr(exc, 'advice', '')}".rstrip(),
         "error": problem.code,
         "reason": reason,
         "requestId": request_id_of(request),

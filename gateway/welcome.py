@@ -13,15 +13,16 @@ from middleware.caller import DevAuth
 async def welcome(origin: str, settings: Settings, app: web.Application) -> None:
     """Print the way in, on standard output: the log has standard error to itself.
 
-    In production this says one line; the installed extensions are listed for developers.
+    In production this says one line. Developers are told where the console is, and which
+    installed extensions they can use: not those of other tenants, as whom nobody calls here.
     """
     live = app[LIVE]
     sys.stdout.write(f"Extension gateway on {origin} (backend: {live.served_by.kind})\n")
-    if isinstance(settings.auth, DevAuth) and isinstance(
-        settings.installs, DirectoryInstallsSettings
-    ):
-        for install in await live.installs.all(None):
-            sys.stdout.write(_about(origin, app, install))
+    if isinstance(settings.auth, DevAuth):
+        sys.stdout.write(f"  console    {origin}/gateway/\n")
+        if isinstance(settings.installs, DirectoryInstallsSettings):
+            for install in await live.installs.all(settings.auth.tenant):
+                sys.stdout.write(_about(origin, app, install))
     sys.stdout.flush()
 
 

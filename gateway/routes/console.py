@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from gateway.console.setup import CONSOLE
 from gateway.event_streams import write_event
 from gateway.keys import LIVE
+from gateway.outcomes import NothingAtRoot
 from gateway.routes.health import json_response
 from middleware.admin import require_admin
 from middleware.errors import InvalidRequest, Refusal
@@ -37,6 +38,11 @@ _PAGE_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+async def root(request: web.Request) -> web.Response:
+    """The origin itself. Raises NothingAtRoot, which names the page."""
+    raise NothingAtRoot
 
 
 async def page(request: web.Request) -> web.Response:

@@ -101,6 +101,7 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("GET", "/gateway/v1/generations", admin.generations, Access.ADMIN),
     Route("POST", "/gateway/v1/reload", admin.reload, Access.ADMIN),
     Route("GET", "/gateway/v1/logs", logs.logs, Access.ADMIN),
+    Route("*", "/", console.root, Access.PUBLIC),
     Route("GET", "/gateway/", console.page, Access.PUBLIC),
     Route("GET", "/gateway/v1/console/snapshot", console.snapshot, Access.ADMIN),
     Route("GET", "/gateway/v1/console/live", console.live, Access.ADMIN),

@@ -66,6 +66,13 @@ async def test_the_page_is_for_anybody_and_its_policy_lets_nothing_foreign_in(
                 assert await found.read(), file
 
 
+async def test_whoever_opens_the_origin_is_told_where_the_page_is(gateway: Gateway) -> None:
+    for method in ("GET", "POST"):
+        status, problem = await gateway.problem(method, "/")
+        assert (status, problem["error"], problem["reason"]) == (404, "not_found", "not_found")
+        assert problem["detail"].endswith(" The console is at /gateway/.")
+
+
 async def test_every_data_route_asks_for_the_admin_token(runner: FakeRunner) -> None:
     paths = [route.path for route in GATEWAY_ROUTES if "/v1/console/" in route.path]
     assert len(paths) == 3

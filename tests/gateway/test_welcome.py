@@ -1,0 +1,50 @@
+"""What is printed at the start: nothing that its reader could not use."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.installs.directory import EVERY_TENANT, DirectoryInstalls
+from gateway.installs.index import write_index
+from gateway.welcome import welcome
+from tests.fakes.runner import FakeRunner
+from tests.gateway.harness import INSTALL, Gateway, in_front_of, running
+
+
+async def test_developers_are_shown_the_console_and_what_they_can_call(
+    runner: FakeRunner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {"acme": "acme.theirs", "dev": "acme.own", EVERY_TENANT: "acme.shared"}
+    write_index(
+        tmp_path,
+        [replace(INSTALL, tenant_id=tenant, extension_slug=named[tenant]) for tenant in named],
+    )
+    async with running(
+        in_front_of(runner), DirectoryInstalls(tmp_path, dev_tenant="dev")
+    ) as gateway:
+        said = await _said(gateway, capsys)
+        assert re.findall(r"acme\.\w+(?= 1)", said) == ["acme.own", "acme.shared"]
+        handlers = re.findall(r"curl -i (\S+)", said)
+        assert len(handlers) == 2
+        for address in (f"{gateway.url}/gateway/", *handlers):
+            assert address in said
+            async with gateway.client.get(address) as answer:
+                assert answer.status == 200, address
+
+
+async def test_in_production_it_is_one_line(
+    runner: FakeRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = in_front_of(
+        runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY="a-proxy-key-for-these-tests-only"
+    )
+    async with running(told) as gateway:
+        said = await _said(gateway, capsys)
+        assert said == f"Extension gateway on {gateway.url} (backend: docker)\n"
+
+
+async def _said(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> str:
+    await welcome(gateway.url, gateway.live.settings, gateway.app)
+    return capsys.readouterr().out
