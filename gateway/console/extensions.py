@@ -60,17 +60,25 @@ class Extensions:
             if endpoints is None
             else [{"method": one.method, "path": one.path} for one in endpoints],
             "preview": self._preview(install),
+            "may_be_tried": self._caller() == install.tenant_id,
         }
 
+    def _caller(self) -> str | None:
+        """As which tenant the console's own calls count; None: they are refused."""
+        auth = self._app[LIVE].settings.auth
+        return auth.tenant if isinstance(auth, DevAuth) else None
+
     def _preview(self, install: Install) -> str | None:
-        live = self._app[LIVE]
+        live, caller = self._app[LIVE], self._caller()
+        if caller not in (None, install.tenant_id):
+            return None  # whatever the address says, whoever opens it is the caller
         try:
             url = live.slot.current.backend.resolve_ui_url(
                 install.registry_id, install.content_hash, tenant_id=install.tenant_id
             )
         except ValueError:  # the registry names no bundle that could be shown
             return None
-        if isinstance(live.settings.auth, DevAuth):
+        if caller is not None:
             return url
         signed = self._app[UI_TENANTS].sign(
             install.tenant_id, install.registry_id, install.content_hash

@@ -7,13 +7,13 @@ const DEADLINE_MS = 60_000;
 const BODYLESS = new Set(["GET", "HEAD"]);
 const ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-export function showExtensions({ error, total, installs }, isProxy) {
+export function showExtensions({ error, total, installs }, auth) {
   const many = total > installs.length ? `The first ${installs.length} of ${total}.` : `${total} installed.`;
   say($("extensions-note"), error === null ? many : "Nobody can say what is installed: the registry does not answer.");
-  $("installs").replaceChildren(...installs.map((install) => card(install, isProxy)));
+  $("installs").replaceChildren(...installs.map((install) => card(install, auth)));
 }
 
-function card(install, isProxy) {
+function card(install, auth) {
   const article = $("install").content.firstElementChild.cloneNode(true);
   const find = (selector) => article.querySelector(selector);
   find("h3").textContent = install.label ? `${install.label} (${install.slug})` : install.slug;
@@ -32,10 +32,11 @@ function card(install, isProxy) {
   }
   if (install.preview === null) find(".preview").parentElement.remove();
   else find(".preview").href = install.preview;
-  if (isProxy) {
-    find(".proxy-note").hidden = false;
+  if (install.may_be_tried) offer(find, install.slug, endpoints);
+  else {
+    find(`[data-auth="${auth}"]`).hidden = false;
     find("form").remove();
-  } else offer(find, install.slug, endpoints);
+  }
   return article;
 }
 

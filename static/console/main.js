@@ -32,7 +32,7 @@ function take(changed) {
   Object.assign(known, changed);
   if ("extensions" in changed) learn(changed.extensions);
   for (const [name, show] of Object.entries(SHOW)) if (name in changed) show(changed[name]);
-  if ("extensions" in changed || "auth" in changed) showExtensions(known.extensions, known.auth !== "dev");
+  if ("extensions" in changed || "auth" in changed) showExtensions(known.extensions, known.auth);
   reveal("sections");
   connection("Live", "good");
 }

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from gateway.certificates import make_certificates
 from tests.browser.conftest import WAIT_MS
+from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import Envelope, FakeRunner
-from tests.gateway.harness import Gateway, in_front_of, running
+from tests.gateway.harness import INSTALL, Gateway, KnownInstalls, in_front_of, running
 from tests.journeys.process import gateway_process
 
 pytestmark = pytest.mark.browser
@@ -41,6 +43,12 @@ async def runner() -> AsyncIterator[FakeRunner]:
 @pytest.fixture
 async def gateway(runner: FakeRunner) -> AsyncIterator[Gateway]:
     async with running(in_front_of(runner)) as started:
+        yield started
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[IdentityProvider]:
+    async with IdentityProvider() as started:
         yield started
 
 
@@ -153,21 +161,50 @@ async def test_an_extension_is_tried_from_the_page(
     await expect(card.locator(".said")).to_have_text("This path leads out of the extension.")
 
 
-async def test_in_proxy_mode_the_form_says_that_it_takes_the_application(
-    tab: Page, runner: FakeRunner
+@pytest.mark.parametrize(
+    ("auth", "whose"), [("proxy", "from the application only"), ("jwt", "Authorization: Bearer")]
+)
+async def test_where_others_say_who_calls_a_note_stands_instead_of_the_form(
+    tab: Page, runner: FakeRunner, provider: IdentityProvider, auth: str, whose: str
 ) -> None:
     told = in_front_of(
-        runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY="a-proxy-key-for-these-tests-only"
+        runner,
+        GATEWAY_AUTH=auth,
+        GATEWAY_PROXY_KEY="a-proxy-key-for-these-tests-only",
+        GATEWAY_JWT_JWKS_URL=provider.url,
+        GATEWAY_JWT_ISSUER=ISSUER,
+        GATEWAY_JWT_AUDIENCE=AUDIENCE,
     )
     async with running(told) as gateway:
         await tab.goto(f"{gateway.url}/gateway/")
         card = tab.get_by_role("article")
         await card.get_by_text("Try it").click()
-        await expect(card).to_contain_text("from the application only")
+        await expect(card.get_by_text(f"GATEWAY_AUTH={auth}")).to_be_visible()
+        await expect(card.get_by_text(whose)).to_be_visible()
+        await expect(card.locator("[data-auth]:visible")).to_have_count(1)
         await expect(card.get_by_role("button", name="Send")).to_have_count(0)
         page = await card.get_by_role("link", name="Open its page").get_attribute("href")
         assert page is not None
         assert "&_ext=" in page
+
+
+async def test_the_card_of_another_tenant_offers_nothing_that_would_be_this_ones(
+    tab: Page, runner: FakeRunner
+) -> None:
+    known = KnownInstalls(
+        {
+            whose: replace(INSTALL, tenant_id=tenant, ui_label=whose)
+            for whose, tenant in (("Theirs", "acme"), ("Our own", "dev"))
+        }
+    )
+    async with running(in_front_of(runner), known) as gateway:
+        await tab.goto(f"{gateway.url}/gateway/")
+        theirs, own = (tab.get_by_role("article").filter(has_text=one) for one in known.installs)
+        await theirs.get_by_text("Try it").click()
+        await expect(theirs.get_by_text("belongs to another tenant")).to_be_visible()
+        for card, count in ((theirs, 0), (own, 1)):
+            await expect(card.locator("form")).to_have_count(count)
+            await expect(card.get_by_role("link", name="Open its page")).to_have_count(count)
 
 
 async def test_the_token_is_asked_for_and_kept_for_the_tab_alone(

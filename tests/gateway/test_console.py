@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.console.feed import HEARTBEAT, MAX_VIEWERS, Feed
 from gateway.console.sections import Sections
 from gateway.routes.table import GATEWAY_ROUTES
 from tests.fakes.runner import Envelope, FakeRunner
-from tests.gateway.harness import Gateway, in_front_of, running
+from tests.gateway.harness import INSTALL, Gateway, KnownInstalls, in_front_of, running
 
 TOKEN = "an-admin-token-for-tests"
 HELLO = "/api/ext/acme.crm/hello"
@@ -111,6 +112,25 @@ async def test_the_snapshot_shows_backend_installs_settings_and_no_secret(
     assert shown["lines"][0]["request_id"] == "id-***"
     assert TOKEN not in str(shown)
     assert "a-service-token-for-tests" not in str(shown)
+
+
+async def test_what_belongs_to_another_tenant_is_neither_tried_nor_opened_as_this_one(
+    runner: FakeRunner,
+) -> None:
+    known = KnownInstalls(
+        {tenant: replace(INSTALL, tenant_id=tenant) for tenant in ("acme", "dev")}
+    )
+    proxy = {"GATEWAY_AUTH": "proxy", "GATEWAY_PROXY_KEY": "a-proxy-key-for-these-tests-only"}
+    for told, may_be_tried, may_be_opened in (
+        ({}, [False, True], [False, True]),
+        (proxy, [False, False], [True, True]),
+    ):
+        async with running(in_front_of(runner, **told), known) as gateway:
+            _, shown = await get(gateway, SNAPSHOT)
+            listed = shown["extensions"]["installs"]
+            assert [each["tenant"] for each in listed] == ["acme", "dev"]
+            assert [each["may_be_tried"] for each in listed] == may_be_tried
+            assert [each["preview"] is not None for each in listed] == may_be_opened
 
 
 async def test_lines_are_found_by_the_beginning_of_their_request_id(gateway: Gateway) -> None:
