@@ -33,7 +33,8 @@ def handler_path(raw_path: str, *, prefix_segments: int) -> tuple[str, str]:
         The extension, and "/" with the decoded segments joined by "/", empty ones dropped.
 
     Raises:
-        InvalidPath: a segment is not UTF-8, or names a place above or below its own.
+        InvalidPath: a segment is not UTF-8, names a place above or below its own, or would end
+            the path in a URL that somebody makes of it.
 
     >>> handler_path("/api/ext/acme.crm/a%20b//c", prefix_segments=2)
     ('acme.crm', '/a b/c')
@@ -54,8 +55,12 @@ def decoded(segment: str) -> str:
         text = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
         raise InvalidPath("path_not_utf8") from None
-    if "/" in text or "\\" in text or not text.isprintable():
+    if "/" in text or "\\" in text:
         raise InvalidPath("encoded_separator")
+    if "?" in text or "#" in text:  # handlers get path and query as one text
+        raise InvalidPath("encoded_query_or_fragment")
+    if not text.isprintable():
+        raise InvalidPath("unprintable_character")
     return text
 
 

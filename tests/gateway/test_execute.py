@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from aiohttp import ClientTimeout
+from yarl import URL
 
 from tests.fakes.runner import Envelope, FakeRunner, HttpAnswer
 from tests.gateway.harness import HASH, Gateway, in_front_of, running
@@ -163,12 +164,39 @@ async def test_an_unknown_extension_is_not_installed(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("path", ["/a/../b", "/a/%2e%2e/b", "/a%2Fb", "/a%5Cb", "/a%00", "/%zz"])
 async def test_a_path_with_two_readings_is_refused(gateway: Gateway, path: str) -> None:
-    from yarl import URL
-
     url = URL(f"{gateway.url}/api/ext/acme.crm{path}", encoded=True)
     async with gateway.client.get(url) as answer:
         assert answer.status == 400
         assert (await answer.json(content_type=None))["error"] == "invalid_path"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("a%3Fadmin=1", "encoded_query_or_fragment"),
+        ("a%23b", "encoded_query_or_fragment"),
+        ("a%0Ab", "unprintable_character"),
+    ],
+)
+async def test_a_value_in_the_path_cannot_become_a_query(
+    gateway: Gateway, runner: FakeRunner, value: str, reason: str
+) -> None:
+    url = URL(f"{gateway.url}/api/ext/acme.crm/items/{value}", encoded=True)
+    async with gateway.client.get(url) as answer:
+        problem = await answer.json(content_type=None)
+    assert (problem["error"], problem["reason"]) == ("invalid_path", reason)
+    assert not runner.executed
+
+
+async def test_the_path_reaches_the_runner_decoded_exactly_once(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    url = URL(f"{gateway.url}/api/ext/acme.crm/items/%2541%20%26=?b=%20+&c", encoded=True)
+    async with gateway.client.get(url) as answer:
+        assert answer.status == 200
+    asked = runner.executed[0].envelope["http"]
+    assert asked["path"] == "/items/%41 &="
+    assert asked["query"] == {"b": "  ", "c": ""}
 
 
 async def test_a_handlers_answer_is_kept_by_nobody_unless_it_says_so(

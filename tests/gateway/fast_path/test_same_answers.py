@@ -64,6 +64,7 @@ ASKED = {
     "known tenant": request(f"GET {SCRIPT}", "x-alga-tenant: dev"),
     "foreign tenant": request(f"GET {SCRIPT}", "x-alga-tenant: other"),
     "call": request("GET /api/ext/acme.crm/hello?a=1&b=%20", "Accept: a/b", "Cookie: s=1"),
+    "call with an escaped question mark": request("GET /api/ext/acme.crm/items/a%3Fb=1"),
     "call by the old address": request("GET /api/ext-proxy/acme.crm/hello"),
     "call with a body": request("POST /api/ext/acme.crm/echo", "X-Idempotency-Key: k", body=b"hi"),
     "call with a word in its body": request(
