@@ -24,7 +24,7 @@ from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
 from gateway.tls import LiveCertificate, certificate_of
-from gateway.unusable import log_fields
+from gateway.unusable import log_fields, words_of
 from gateway.welcome import welcome
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
@@ -159,7 +159,7 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(app, settings, host))
     except BackendError as why:
-        _log.error("not_started", error=why.reason)
+        _log.error("not_started", error=why.reason, detail=words_of(why.__cause__))
         return 1
     except OSError as why:
         _log.error("not_started", **log_fields(why))

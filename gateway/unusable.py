@@ -22,10 +22,18 @@ class UnusableHere(OSError):
 def log_fields(why: OSError) -> dict[str, str]:
     """What a log line says of it."""
     if not isinstance(why, UnusableHere):
-        return {"error": type(why).__name__, "detail": why.strerror or ""}
+        return {"error": type(why).__name__, "detail": words_of(why)}
     return {
         "error": why.code,
         "variable": why.problem.variable,
         "detail": why.problem.problem,
         "fix": why.problem.fix,
     }
+
+
+def words_of(why: BaseException | None) -> str:
+    """What the system says, and of which file. For the log of a start: callers see no paths."""
+    if not isinstance(why, OSError):
+        return str(why or "")
+    said = why.strerror or str(why)
+    return f"{why.filename}: {said}" if why.filename else said

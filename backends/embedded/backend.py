@@ -97,7 +97,10 @@ class EmbeddedBackend:
             raise RunnerUnreachable("engine_init_failed") from error
         try:
             services = await open_services(settings)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            engine.close()
+            raise RunnerUnreachable("bundle_dir_unusable") from error
+        except ValueError as error:
             engine.close()
             raise RunnerUnreachable("host_services_unusable") from error
         return cls(settings, engine, services, host_functions)

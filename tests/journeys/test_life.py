@@ -170,16 +170,24 @@ async def test_a_certificate_that_does_not_fit_is_named_with_what_to_change(
     assert line["variable"] == "GATEWAY_TLS_KEY"
 
 
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [("file/bundles", "Not a directory"), ("not-writable", "unable to open database file")],
+)
 async def test_a_bundle_folder_that_cannot_be_used_is_named_at_a_start_and_refused_in_a_reload(
-    tmp_path: Path, bundle_dir: Path
+    tmp_path: Path, bundle_dir: Path, folder: str, words: str
 ) -> None:
     (tmp_path / "file").touch()
-    unusable = {"RUNNER_BUNDLE_DIR": str(tmp_path / "file" / "bundles")}
+    (tmp_path / "not-writable").symlink_to("/proc")  # not even by root, whom no mode stops
+    unusable = {"RUNNER_BUNDLE_DIR": str(tmp_path / folder)}
     async with gateway_process(
         tmp_path, environ={}, env_file=unusable, awaited="not_started"
     ) as gateway:
         assert await gateway.exit_status() == 1
-        assert (await gateway.event("not_started"))["error"] == "bundle_dir_unusable"
+        said = await gateway.event("not_started")
+        assert said["error"] == "bundle_dir_unusable"
+        assert str(tmp_path / folder) in said["detail"]
+        assert words in said["detail"]
     assert {line["event"] for line in gateway.lines} == {"not_started"}  # and no traceback
     usable = {"RUNNER_BUNDLE_DIR": str(bundle_dir)}
     async with gateway_process(tmp_path, environ={}, env_file=usable) as gateway:

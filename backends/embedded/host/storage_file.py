@@ -33,10 +33,11 @@ def open_storage_file(folder: Path) -> sqlite3.Connection:
         OSError: the folder or the file cannot be used.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / _FILE_NAME
     try:
-        return _connect(folder / _FILE_NAME)
+        return _connect(path)
     except sqlite3.Error as error:
-        raise OSError(f"the extension storage cannot be opened: {error}") from error
+        raise OSError(f"the extension storage {path} cannot be opened: {error}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
