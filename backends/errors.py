@@ -50,6 +50,19 @@ class RunnerUnreachable(BackendError):
         self.retry_after_s = retry_after_s
 
 
+class RunnerNotConfigured(BackendError):
+    """Nothing says where a runner is, and none can be found: calls wait for an operator.
+
+    `advice` is one sentence about the way out, which callers may read.
+    """
+
+    safe_to_retry = True
+
+    def __init__(self, reason: str, *, advice: str) -> None:
+        super().__init__(reason, phase=Phase.ADMIT)
+        self.advice = advice
+
+
 class RunnerOverloaded(BackendError):
     """The runner, or a bound of this program in front of it, refused the call unprocessed."""
 

@@ -15,7 +15,13 @@ import structlog
 from backends.contract import Readiness
 from backends.docker_engine.replicas import Replica, Replicas
 from backends.docker_engine.watch import ContainerWatch, Snapshot
-from backends.errors import BackendError, Phase, RunnerProtocolError, RunnerUnreachable
+from backends.errors import (
+    BackendError,
+    Phase,
+    RunnerNotConfigured,
+    RunnerProtocolError,
+    RunnerUnreachable,
+)
 from backends.upstream.runner_client import RunnerClient
 from backends.upstream.transport import ConnectionLost
 
@@ -26,6 +32,9 @@ REBUILD_S: Final = 60.0
 NOTICE_S: Final = 1.0
 """How long the engine may take to notice a death that a refused connection has shown."""
 RETRY_AFTER_S: Final = 2
+_NO_ENGINE: Final = (
+    "Start a Docker engine, or set RUNNER_DOCKER_HOST or RUNNER_BASE_URL to the runner's address."
+)
 
 T = TypeVar("T")
 _log = structlog.get_logger("backends.docker")
@@ -73,7 +82,8 @@ class Dispatch:
             repeatable: sending it twice does no harm, as with GET.
 
         Raises:
-            RunnerUnreachable: "no_healthy_container", after waiting for one.
+            RunnerUnreachable: no container takes calls, after waiting for one.
+            RunnerNotConfigured: there is not even an engine to look for one.
             RunnerProtocolError: "container_gone": it ended with the call under way.
             BackendError: whatever else the client raises.
         """
@@ -100,7 +110,7 @@ class Dispatch:
             await self._watch.refresh()
             if self._watch.snapshot.fault and not await _answers(replica, ends - time.monotonic()):
                 if replica in self._replicas.ready:
-                    raise _nobody()  # nothing was sent: better than another call that breaks off
+                    raise self._nobody()  # unsent: better than another call that breaks off
             else:
                 replica.doubtful = False
             replica = self._replicas.pick()
@@ -127,7 +137,7 @@ class Dispatch:
         if self._watch.closed:
             raise RunnerUnreachable("backend_closed", phase=Phase.ADMIT)
         if self.held >= self._max_held or not self._expects_one():
-            raise _nobody()
+            raise self._nobody()
         within_s = min(self._hold_s, ends - time.monotonic())
         self.held += 1
         try:
@@ -139,7 +149,7 @@ class Dispatch:
             raise RunnerUnreachable("backend_closed", phase=Phase.ADMIT)
         replica = self._replicas.pick()
         if replica is None:
-            raise _nobody()
+            raise self._nobody()
         return replica
 
     def _expects_one(self) -> bool:
@@ -151,8 +161,15 @@ class Dispatch:
         if self._watch.closed or not replica.gone or failure.reason != "backend_closed":
             return failure
         if failure.safe_to_retry:
-            return _nobody()
+            return self._nobody()
         return RunnerProtocolError("container_gone", phase=failure.phase)
+
+    def _nobody(self) -> BackendError:
+        """Why there is nobody, in the word that health() has for it, too."""
+        why, _ = self._watch.snapshot.why_none
+        if self._watch.found_no_engine:
+            return RunnerNotConfigured(why, advice=_NO_ENGINE)
+        return RunnerUnreachable(why, phase=Phase.ADMIT, retry_after_s=RETRY_AFTER_S)
 
 
 def _may_go_elsewhere(failure: BackendError, replica: Replica, repeatable: bool) -> bool:
@@ -171,7 +188,3 @@ async def _answers(replica: Replica, within_s: float) -> bool:
             return (await replica.client.health()).readiness is Readiness.READY
     except TimeoutError:
         return False
-
-
-def _nobody() -> RunnerUnreachable:
-    return RunnerUnreachable("no_healthy_container", phase=Phase.ADMIT, retry_after_s=RETRY_AFTER_S)

@@ -24,6 +24,7 @@ DEBOUNCE_S: Final = 0.2
 RELIST_S: Final = 15.0
 FIRST_LIST_S: Final = 5.0
 BACKOFF_S: Final = (0.2, 5.0)
+_NOT_ASKED_YET: Final = "engine_not_asked_yet"
 
 _log = structlog.get_logger("backends.docker")
 
@@ -49,7 +50,11 @@ class Snapshot:
     @property
     def why_none(self) -> tuple[str, str]:
         """Why no container takes calls, in a word, and what to do about it."""
-        return (self.fault, self.advice) if self.fault else nearest(self.candidates)
+        if self.fault:
+            return self.fault, self.advice
+        if self.taken:  # as far as the engine knows
+            return "no_healthy_container", ""
+        return nearest(self.candidates)
 
 
 class ContainerWatch:
@@ -73,7 +78,7 @@ class ContainerWatch:
         own_container: str | None = None,
         on_change: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
-        self.snapshot = Snapshot(fault="engine_not_asked_yet")
+        self.snapshot = Snapshot(fault=_NOT_ASKED_YET)
         self.address: EngineAddress | None = None
         self._find = find
         self._scope = scope
@@ -89,7 +94,7 @@ class ContainerWatch:
     async def start(self) -> None:
         """Look once, within five seconds, and go on in the background. Raises nothing."""
         self._watching = asyncio.create_task(self._forever(), name="docker-watch")
-        await self.wait_until(lambda now: now.fault != "engine_not_asked_yet", FIRST_LIST_S)
+        await self.wait_until(lambda now: now.fault != _NOT_ASKED_YET, FIRST_LIST_S)
 
     async def refresh(self) -> None:
         """List now; callers that come meanwhile share one list. Raises nothing."""
@@ -117,6 +122,11 @@ class ContainerWatch:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def found_no_engine(self) -> bool:
+        """Whether nothing has ever said where an engine is, or nothing that can be used."""
+        return self.address is None and self.snapshot.fault != _NOT_ASKED_YET
 
     @property
     def engine(self) -> Engine:

@@ -50,7 +50,7 @@ def _without(fallback_url: str | None, reason: str, advice: str) -> Finding:
     if fallback_url is not None:
         why = f"RUNNER_BASE_URL ({shown_address(fallback_url)}) is used instead"
         return warning("docker", f"no container: {reason}", why, _fix(advice))
-    why = "calls are answered with 503"
+    why = "calls are refused"
     return failed("docker", f"no container takes calls: {reason}", why, _fix(advice))
 
 

@@ -1,6 +1,7 @@
 """`/api/ext`: what a caller asks, what the runner hears, and what the caller is told."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientTimeout
@@ -168,6 +169,20 @@ async def test_a_path_with_two_readings_is_refused(gateway: Gateway, path: str) 
     async with gateway.client.get(url) as answer:
         assert answer.status == 400
         assert (await answer.json(content_type=None))["error"] == "invalid_path"
+
+
+async def test_without_a_runner_and_an_engine_to_find_one_the_way_out_is_named(
+    tmp_path: Path,
+) -> None:
+    told = {"RUNNER_BACKEND": "docker", "DOCKER_CONTEXT": "x", "DOCKER_CONFIG": str(tmp_path)}
+    async with running(told) as gateway:
+        status, problem = await gateway.problem("GET", HELLO)
+        async with gateway.client.get(f"{gateway.url}/readyz") as answer:
+            assert (await answer.json())["detail"] == problem["reason"] == "context_not_found"
+    assert (status, problem["error"], problem["phase"]) == (500, "runner_not_configured", "admit")
+    assert problem["retryable"] is False
+    assert "RUNNER_DOCKER_HOST" in problem["detail"]
+    assert str(tmp_path) not in str(problem)
 
 
 @pytest.mark.parametrize(

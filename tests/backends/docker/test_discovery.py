@@ -1,5 +1,6 @@
 """The runner is found by its labels, and what was found is said."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import pytest
 
 from backends.contract import Readiness
 from backends.docker import DockerBackend, open_docker
-from backends.errors import RunnerUnreachable
+from backends.errors import RunnerNotConfigured, RunnerUnreachable
 from backends.settings import DockerSettings, EngineHints
 from tests.backends.calls import CONTENT_HASH, asset_request, execute_request
-from tests.backends.docker.waiting import OpenBackend
+from tests.backends.docker.waiting import OpenBackend, noticed
 from tests.fakes.docker_engine import FakeEngine, container
 from tests.fakes.runner import FakeRunner
 
@@ -83,7 +84,7 @@ async def test_a_runner_that_never_was_there_is_refused_at_once(
     open_backend: OpenBackend,
 ) -> None:
     backend = await open_backend()
-    with pytest.raises(RunnerUnreachable, match="no_healthy_container") as caught:
+    with pytest.raises(RunnerUnreachable, match="no_container") as caught:
         await backend.execute(execute_request(timeout_s=1e6))
     assert caught.value.retry_after_s > 0
 
@@ -121,6 +122,30 @@ async def test_without_an_engine_the_backend_opens_and_says_what_is_missing(
     health = await backend.health()
     await backend.aclose()
     assert (health.readiness, health.detail) == (Readiness.DOWN, "engine_unreachable")
+
+
+async def test_without_a_word_about_an_engine_calls_are_told_to_configure_one(
+    engine: FakeEngine, runner: FakeRunner, open_backend: OpenBackend, tmp_path: Path
+) -> None:
+    hints = EngineHints(docker_context="work", config_dir=tmp_path)
+    backend = await open_backend(engine=hints)
+    assert (await backend.health()).detail == "context_not_found"
+    with pytest.raises(RunnerNotConfigured, match="context_not_found") as caught:
+        await backend.execute(execute_request())
+    assert "RUNNER_DOCKER_HOST" in caught.value.advice
+    engine.add(container("runner-1", port=runner.port))
+    context = tmp_path / "contexts" / "meta" / hashlib.sha256(b"work").hexdigest()
+    context.mkdir(parents=True)
+    (context / "meta.json").write_text(json.dumps({"Endpoints": {"docker": {"Host": engine.url}}}))
+    await noticed(backend, lambda now: bool(now.taken))
+    assert (await backend.execute(execute_request())).status == 200
+    engine.remove("runner-1")
+    await noticed(backend, lambda now: not now.candidates)
+    (context / "meta.json").unlink()
+    await engine.stop()  # it was there: that it is away is nothing to configure
+    await noticed(backend, lambda now: now.fault == "context_not_found")
+    with pytest.raises(RunnerUnreachable, match="context_not_found"):
+        await backend.execute(execute_request(timeout_s=0.05))
 
 
 async def test_two_projects_with_such_a_service_are_not_mixed(

@@ -51,7 +51,7 @@ async def test_no_more_calls_are_held_than_the_bound_allows(
     backend = await open_backend()
     held = [asyncio.create_task(backend.execute(execute_request())) for _ in range(MAX_HELD)]
     await asyncio.sleep(0)
-    with pytest.raises(RunnerUnreachable, match="no_healthy_container"):
+    with pytest.raises(RunnerUnreachable, match="container_starting"):
         await backend.execute(execute_request())
     engine.change("runner-1", "health_status: healthy", health="healthy")
     assert {each.status for each in await asyncio.gather(*held)} == {200}
@@ -62,7 +62,7 @@ async def test_a_held_call_is_refused_when_its_budget_ends(
 ) -> None:
     engine.add(container("runner-1", port=1, health="starting"))
     backend = await open_backend()
-    with pytest.raises(RunnerUnreachable, match="no_healthy_container") as caught:
+    with pytest.raises(RunnerUnreachable, match="container_starting") as caught:
         await backend.execute(execute_request(timeout_s=0.05))
     assert caught.value.retry_after_s == 2
     assert (await backend.metadata())["held"] == 0
@@ -332,7 +332,7 @@ async def test_while_the_engine_is_away_a_container_in_doubt_is_asked_itself_bef
         with pytest.raises(RunnerProtocolError, match="connection_lost"):
             await backend.execute(execute_request())
         for _ in range(2):
-            with pytest.raises(RunnerUnreachable, match="no_healthy_container"):
+            with pytest.raises(RunnerUnreachable, match="engine_unreachable"):
                 await backend.execute(execute_request())
         assert (await backend.execute(execute_request())).status == 200
         asked = [request.target for request in runner.requests]
