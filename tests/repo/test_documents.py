@@ -2,13 +2,14 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import click
 import pytest
 
 from gateway.cli import cli
-from gateway.problems import PROBLEMS
+from gateway.problems import CODES, CODES_BY_STATUS, PROBLEMS
 from gateway.settings import load
 from gateway.variable_table import VARIABLES
 from scripts.settings_table import DOCUMENT, EXAMPLE, documented, example
@@ -17,6 +18,7 @@ from tests.repo.files import ROOT, shown, text_files
 CODE = re.compile(r"```.*?```|`[^`\n]+`|<code>.*?</code>|<pre>.*?</pre>", re.DOTALL)
 TARGET = re.compile(r"(?:^|[`>\n]|&& )make ([a-z]+)")
 VERB = re.compile(r"python -m gateway((?: [a-z]+)*)")
+RAISED_401 = re.compile(r'(?:\bUnauthenticated\(|\b_refused\(|Error": )"(\w+)"')
 DOCUMENTS = sorted(path for path in text_files() if path.suffix in {".md", ".html"})
 
 
@@ -86,3 +88,33 @@ def test_every_problem_has_its_page_and_the_index_leads_there(code: str) -> None
     page = (pages / f"{code}.html").read_text(encoding="utf-8")
     assert code in page
     assert f'href="{code}.html"' in (pages / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_page_and_every_row_of_the_index_is_about_a_problem_that_something_raises() -> None:
+    pages = ROOT / "static" / "problems"
+    raised = {*CODES.values(), *CODES_BY_STATUS.values()}
+    assert set(PROBLEMS) == raised
+    assert {page.stem for page in pages.glob("*.html")} - {"index"} == raised
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"<td>(\d+)</td>\s*<td><a href=\"(\w+)\.html\"><code>\2</code></a></td>"
+        r"\s*<td>(.*?)</td>\s*<td>(yes|no)</td>",
+        index,
+    )
+    assert [(int(status), code, unescape(title), word) for status, code, title, word in rows] == [
+        (each.status, each.code, each.title, "yes" if each.retryable else "no")
+        for each in sorted(PROBLEMS.values(), key=lambda each: each.status)
+    ]
+
+
+def test_every_reason_why_nobody_knows_who_calls_is_on_its_page() -> None:
+    page = (ROOT / "static" / "problems" / "unauthenticated.html").read_text(encoding="utf-8")
+    sources = [*(ROOT / "gateway").rglob("*.py"), *(ROOT / "middleware").rglob("*.py")]
+    raised = {
+        reason
+        for path in sources
+        for reason in RAISED_401.findall(path.read_text(encoding="utf-8"))
+    }
+    assert "token_expired" in raised
+    listed = "".join(re.findall(r"<dt>.*?</dt>", page))
+    assert set(re.findall(r"<code>(\w+)</code>", listed)) == raised
