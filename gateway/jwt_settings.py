@@ -1,7 +1,7 @@
 """The variables of GATEWAY_AUTH=jwt, and what they come to."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -16,10 +16,8 @@ from gateway.value_forms import (
     refuse,
     split_items,
 )
-from gateway.variable_marks import Otherwise, Section
+from gateway.variable_marks import Section
 from middleware.caller import DevAuth, ProxyAuth
-
-DEFAULT_ALGORITHMS: Final = frozenset({"RS256", "ES256"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,8 @@ def _key_file(text: object) -> object:
 
 
 def _algorithms(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words:
+        raise refuse("names no algorithm")
     if not ALGORITHMS.issuperset(words):
         raise refuse("names an algorithm that is not accepted")
     return tuple(dict.fromkeys(words))
@@ -85,9 +85,8 @@ class JwtVariables(Section):
         BeforeValidator(split_items),
         AfterValidator(_algorithms),
         Accepts(f"some of {' '.join(sorted(ALGORITHMS))}; HS* with a key file only"),
-        Otherwise("`RS256 ES256`"),
         Field(description="The algorithms that a token may be signed with."),
-    ] = ()
+    ] = ("RS256", "ES256")
     gateway_jwt_leeway_seconds: Annotated[
         Seconds,
         Field(le=300, description="By how much the issuer's clock may differ."),

@@ -18,7 +18,7 @@ from gateway.backend_settings import (
     guest_budget_s,
 )
 from gateway.environment import Origin, Sources, read_sources
-from gateway.jwt_settings import DEFAULT_ALGORITHMS, AuthSettings, JwtSettings
+from gateway.jwt_settings import AuthSettings, JwtSettings
 from gateway.setting_problems import SettingProblem, SettingsError
 from gateway.setting_rules import contradictions, is_loopback
 from gateway.value_forms import MAX_WORKERS
@@ -287,7 +287,7 @@ def _auth(values: Variables) -> AuthSettings:
             return JwtSettings(
                 issuer=values.gateway_jwt_issuer or "",
                 audience=values.gateway_jwt_audience or "",
-                algorithms=frozenset(values.gateway_jwt_algorithms) or DEFAULT_ALGORITHMS,
+                algorithms=frozenset(values.gateway_jwt_algorithms),
                 leeway_s=float(values.gateway_jwt_leeway_seconds),
                 tenant_claim=values.gateway_jwt_tenant_claim,
                 keys=file.keys if file is not None else values.gateway_jwt_jwks_url or "",

@@ -37,10 +37,16 @@ def _facts(info: FieldInfo) -> Iterator[object]:
         pending.extend(getattr(annotation, "__args__", ()))
 
 
+def _written(default: object) -> str:
+    if isinstance(default, tuple):
+        return " ".join(map(str, default))
+    return "" if default is None else str(default)
+
+
 def _variable(section: type[BaseModel], field: str, info: FieldInfo) -> Variable:
     facts = tuple(_facts(info))
     accepts = [fact.text for fact in facts if isinstance(fact, Accepts)]
-    written = "" if info.default in (None, ()) else str(info.default)
+    written = _written(info.default)
     default = f"`{written}`" if written else "none"
     return Variable(
         name=field.upper(),

@@ -284,6 +284,7 @@ def test_the_effective_table_says_value_origin_and_tier() -> None:
     assert rows["GATEWAY_ADMIN_TOKEN"].value == ""
     assert rows["RUNNER_BACKEND"].value == "embedded"
     assert rows["RUNNER_BACKEND"].tier == "dynamic"
+    assert rows["GATEWAY_JWT_ALGORITHMS"].value == "RS256, ES256"
 
 
 def test_changed_names_variables_and_restart_needed_the_static_ones_among_them() -> None:
