@@ -22,6 +22,7 @@ Origin = Literal["environment", "file", "default"]
 MAX_ENV_FILE_BYTES: Final = 1024 * 1024
 _ENV_FILE = "GATEWAY_ENV_FILE"
 _OWN_PREFIXES = ("GATEWAY_", "RUNNER_", "EXT_GATEWAY_")
+_SHARED_PREFIX = "EXT_"  # host applications and other runners have variables of this kind, too
 _COUNTS_INSTEAD: Final[Mapping[str, str]] = {
     "ALGA_AUTH_KEY": "the registry is asked with RUNNER_CONFIG_API_TOKEN"
 }
@@ -119,11 +120,23 @@ def _unread(process: Mapping[str, str], written: Mapping[str, str]) -> tuple[str
     }
     unknown = {
         name
-        for name in found | set(written)
-        if name.startswith(_OWN_PREFIXES) or name in _COUNTS_INSTEAD
+        for name in (found | set(written)) - set(VARIABLES)
+        if name.startswith(_OWN_PREFIXES)
+        or name in _COUNTS_INSTEAD
+        or (name.startswith(_SHARED_PREFIX) and _likely(name) is not None)
     }
     misplaced = {_ENV_FILE} & set(written)  # the file cannot say where the file is
-    return tuple(sorted((unknown - set(VARIABLES)) | misplaced))
+    return tuple(sorted(unknown | misplaced))
+
+
+def _likely(name: str) -> str | None:
+    """The variable that was probably meant."""
+    bare = name.partition("_")[2]
+    if bare in VARIABLES:
+        return bare
+    import difflib  # only for a name that nothing reads
+
+    return next(iter(difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)), None)
 
 
 def unread_warning(name: str) -> str:
@@ -136,10 +149,6 @@ def unread_warning(name: str) -> str:
         return f"{name} is read from the process environment only, not from the file."
     if name in _COUNTS_INSTEAD:
         return f"{name} is not read; {_COUNTS_INSTEAD[name]}."
-    bare = name.partition("_")[2]
-    import difflib  # only for a name that nothing reads
-
-    close = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
-    likely = bare if bare in VARIABLES else next(iter(close), None)
+    likely = _likely(name)
     hint = f" Did you mean {likely}?" if likely else ""
     return f"{name} is not read by this program.{hint}"

@@ -143,6 +143,14 @@ def test_variables_named_like_ours_that_nobody_reads_are_listed(write: Write) ->
     )
 
 
+def test_a_misspelt_name_of_a_kind_that_others_have_too_is_listed_and_theirs_is_not(
+    write: Write,
+) -> None:
+    write("EXT_UI_SANBOX=true\nEXT_UI_HOST_MODE=rust\n")
+    environ = {"EXT_EGRESS_ALLOW_LIST": "x", "EXT_CACHE_ROOT": "/x", "EXT_UI_SANDBOX": "true"}
+    assert load(environ).unread == ("EXT_EGRESS_ALLOW_LIST", "EXT_UI_SANBOX")
+
+
 def test_what_kubernetes_writes_for_a_service_is_not_called_unread() -> None:
     environ = {
         "GATEWAY_SERVICE_HOST": "10.0.0.1",
