@@ -1,5 +1,6 @@
 """Asks everybody the same, and says where the answers differ."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from backends.contract import Pairs
 from gateway.bounded_reading import AnswerTooLong, read_within
 from gateway.parity.questions import Question
 
@@ -22,10 +24,10 @@ _NAMES_THE_BACKEND: Final = ("backend", "generation")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One answer, as far as backends may not differ in it."""
+    """One answer, as far as backends may not differ in it. Fields in no order, repeats kept."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Pairs
     body: bytes
 
 
@@ -70,19 +72,16 @@ async def compare(origins: Mapping[str, str], questions: Iterable[Question]) -> 
 def differences(answers: Iterable[Said]) -> list[str]:
     """What is not the same in all of them.
 
-    >>> differences([Said(200, {"vary": "accept"}, b"a"), Said(200, {}, b"a")])
+    >>> differences([Said(200, (("vary", "accept"),), b"a"), Said(200, (), b"a")])
     ['header vary']
     """
     first, *others = answers
     found = []
     if any(each.status != first.status for each in others):
         found.append("status")
-    names = {name for each in (first, *others) for name in each.headers}
-    found += [
-        f"header {name}"
-        for name in sorted(names)
-        if any(each.headers.get(name) != first.headers.get(name) for each in others)
-    ]
+    counted = [Counter(each.headers) for each in (first, *others)]
+    names = {name for each in counted for name, _ in (each - counted[0]) + (counted[0] - each)}
+    found += [f"header {name}" for name in sorted(names)]
     if any(each.body != first.body for each in others):
         found.append("body")
     return found
@@ -104,23 +103,24 @@ async def _ask(
                 answer.status, headers, await read_within(answer.content, MAX_BODY_BYTES)
             )
     except (aiohttp.ClientError, TimeoutError, AnswerTooLong) as failure:
-        return Said(0, {}, type(failure).__name__.encode())
+        return Said(0, (), type(failure).__name__.encode())
 
 
-def _told(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _told(headers: Iterable[tuple[str, str]]) -> Pairs:
     lowered = ((name.lower(), value) for name, value in headers)
-    return {
-        name: "(any)" if name in _OPAQUE else value
+    return tuple(
+        (name, "(any)" if name in _OPAQUE else value)
         for name, value in lowered
         if name not in _ITS_OWN
-    }
+    )
 
 
-def _anonymous(status: int, headers: dict[str, str], body: bytes) -> Said:
+def _anonymous(status: int, headers: Pairs, body: bytes) -> Said:
     """JSON without the name of who wrote it, and in one order; everything else as it is."""
-    if not headers.get("content-type", "").partition(";")[0].endswith("json"):
+    content_type = dict(headers).get("content-type", "")
+    if not content_type.partition(";")[0].endswith("json"):
         return Said(status, headers, body)
-    without_length = {name: value for name, value in headers.items() if name != "content-length"}
+    without_length = tuple(pair for pair in headers if pair[0] != "content-length")
     try:
         document: Any = orjson.loads(body)
     except orjson.JSONDecodeError:  # to HEAD there is none

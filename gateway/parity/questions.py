@@ -57,11 +57,14 @@ def questions(install: Install) -> Iterator[Question]:
 def _calls(install: Install) -> Iterator[Question]:
     base = f"/api/ext/{install.install_id}"
     declared = {(one.method, one.path) for one in install.endpoints or ()}
-    for method, path in sorted(declared):
-        if method == "GET" and ":" not in path:
-            target = base + quote(path if path.startswith("/") else f"/{path}")
-            yield Question(name=f"GET {path}", method="GET", target=target)
-            yield Question(name=f"HEAD {path}", method="HEAD", target=target)
-            if ("DELETE", path) not in declared:
-                yield Question(name=f"DELETE {path}, refused", method="DELETE", target=target)
+    paths = sorted(path for method, path in declared if method == "GET" and ":" not in path)
+    targets = {path: base + quote(path if path.startswith("/") else f"/{path}") for path in paths}
+    for path, target in targets.items():
+        yield Question(name=f"GET {path}", method="GET", target=target)
+        yield Question(name=f"HEAD {path}", method="HEAD", target=target)
+        if ("DELETE", path) not in declared:
+            yield Question(name=f"DELETE {path}, refused", method="DELETE", target=target)
+    for path in paths[:1]:
+        twice = f"{targets[path]}?name=first&other=+%20&name=last"
+        yield Question(name=f"GET {path}, a field twice", method="GET", target=twice)
     yield Question(name="undeclared endpoint", method="GET", target=f"{base}/{NOWHERE}")

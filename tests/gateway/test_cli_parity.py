@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.app import create_app
-from gateway.parity.comparison import Said, differences
+from gateway.parity.comparison import Said, compare, differences
+from gateway.parity.questions import questions
 from gateway.runner_app import ROUTES, runner_settings
 from gateway.settings import load
 from tests.fakes.runner import FakeRunner
+from tests.gateway.harness import INSTALL
 
 TOKEN = "a-service-token-for-tests"
 REPOSITORY = Path(__file__).parents[2]
@@ -90,6 +93,7 @@ async def test_the_same_bundle_behind_every_backend_answers_alike(
         "forbidden path": {400},
         "page address": {200},
         "GET /hello": {200},
+        "GET /hello, a field twice": {200},
         "HEAD /hello": {200},
         "DELETE /hello, refused": {405},
         "GET /visits": {200},
@@ -141,10 +145,38 @@ async def test_what_is_not_installed_is_said(environ: dict[str, str], tmp_path: 
 @pytest.mark.parametrize(
     ("other", "found"),
     [
-        (Said(200, {"a": "1"}, b"x"), []),
-        (Said(404, {"a": "1"}, b"x"), ["status"]),
-        (Said(200, {"a": "2", "b": "1"}, b"y"), ["header a", "header b", "body"]),
+        (Said(200, (("a", "1"), ("c", "1"), ("c", "2")), b"x"), []),
+        (Said(200, (("c", "2"), ("c", "1"), ("a", "1")), b"x"), []),  # in whatever order
+        (Said(404, (("a", "1"), ("c", "1"), ("c", "2")), b"x"), ["status"]),
+        (Said(200, (("a", "2"), ("b", "1")), b"y"), ["header a", "header b", "header c", "body"]),
+        (Said(200, (("a", "1"), ("c", "2")), b"x"), ["header c"]),
+        (Said(200, (("a", "1"), ("c", "2"), ("c", "2")), b"x"), ["header c"]),
     ],
 )
 def test_every_difference_is_named(other: Said, found: list[str]) -> None:
-    assert differences([Said(200, {"a": "1"}, b"x"), other]) == found
+    first = Said(200, (("a", "1"), ("c", "1"), ("c", "2")), b"x")
+    assert differences([first, other]) == found
+
+
+async def test_what_comes_twice_is_asked_about_and_compared() -> None:
+    async def first_wins(request: web.Request) -> web.Response:
+        return _echo(request.query.getall("name", [""])[0], "Accept")
+
+    async def last_wins(request: web.Request) -> web.Response:
+        return _echo(request.query.getall("name", [""])[-1], "Cookie")
+
+    async with AsyncExitStack() as stack:
+        origins = {}
+        for handler in (first_wins, last_wins):
+            app = web.Application()
+            app.router.add_route("*", "/{path:.*}", handler)
+            server = await stack.enter_async_context(TestServer(app))
+            origins[handler.__name__] = str(server.make_url("")).rstrip("/")
+        compared = await compare(origins, questions(INSTALL))
+    found = {each.question.name: set(each.differences) for each in compared}
+    assert found["GET /hello"] == {"header vary"}
+    assert found["GET /hello, a field twice"] >= {"header vary", "body"}
+
+
+def _echo(said: str, vary: str) -> web.Response:
+    return web.Response(text=said, headers=[("Vary", vary), ("Vary", "Origin")])
