@@ -55,6 +55,11 @@ export function requestId(id) {
   return make("button", { type: "button", className: "id", "data-request-id": id, title: `Find ${id} in the log` }, text);
 }
 
+/** A route, which may be long: lines of it end after slashes. */
+export function breakable(route) {
+  return make("span", {}, ...route.split(/(?<=\/)/).flatMap((part) => [part, make("wbr")]));
+}
+
 export function code(text) {
   return make("code", {}, text);
 }

@@ -1,6 +1,6 @@
 // The newest log lines, or those of one request.
 
-import { $, clock, fillRows, milliseconds, requestId, say, status } from "./dom.js";
+import { $, breakable, clock, fillRows, milliseconds, requestId, say, status } from "./dom.js";
 import { nameOf } from "./names.js";
 import { Refused, ask } from "./session.js";
 
@@ -60,7 +60,7 @@ function show(lines) {
     clock(line.at),
     status(line),
     line.method,
-    line.route,
+    breakable(line.route),
     nameOf(line.extension),
     milliseconds(line.duration_ms),
     line.generation === undefined ? "" : `${line.generation}`,

@@ -1,6 +1,6 @@
 // Which backend answers, and swapping it.
 
-import { $, badge, clock, fillRows, make, milliseconds, requestId, say } from "./dom.js";
+import { $, badge, breakable, clock, fillRows, make, milliseconds, requestId, say } from "./dom.js";
 import { nameOf } from "./names.js";
 import { Refused, ask } from "./session.js";
 
@@ -48,7 +48,7 @@ function showLongest() {
     clock(since),
     `${secondsSince(since)} s`,
     method,
-    route,
+    breakable(route),
     nameOf(extension),
     requestId(request_id),
   ], "Nothing is running.");

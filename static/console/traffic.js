@@ -1,6 +1,6 @@
 // How many requests, how fast, and what became of those that failed.
 
-import { $, clock, code, fillRows, make, milliseconds, requestId, say, status } from "./dom.js";
+import { $, breakable, clock, code, fillRows, make, milliseconds, requestId, say, status } from "./dom.js";
 import { chart } from "./charts.js";
 import { nameOf } from "./names.js";
 
@@ -40,7 +40,7 @@ export function showSlow({ from_ms, lines }) {
     milliseconds(line.duration_ms),
     milliseconds(line.upstream_ms),
     status(line),
-    line.route,
+    breakable(line.route),
     nameOf(line.extension),
     requestId(line.request_id),
   ], "None so far.");
@@ -53,7 +53,7 @@ export function showFailures(groups) {
     `${count}`,
     clock(last.at),
     last.reason === name ? "" : (last.reason ?? "").replaceAll("_", " "),
-    last.route,
+    breakable(last.route),
     nameOf(last.extension),
     requestId(last.request_id),
   ], "None so far.");

@@ -14,7 +14,7 @@ from gateway.certificates import make_certificates
 from tests.browser.conftest import WAIT_MS
 from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import Envelope, FakeRunner
-from tests.gateway.harness import INSTALL, Gateway, KnownInstalls, in_front_of, running
+from tests.gateway.harness import HASH, INSTALL, Gateway, KnownInstalls, in_front_of, running
 from tests.journeys.process import gateway_process
 
 pytestmark = pytest.mark.browser
@@ -262,6 +262,22 @@ async def test_after_a_thousand_requests_the_page_is_no_larger(tab: Page, gatewa
         sizes.append(await tab.evaluate("document.querySelectorAll('*').length"))
     assert await tab.locator("#lines tr").count() == 30
     assert sizes[1] <= sizes[0] + 20
+
+
+async def test_long_routes_do_not_push_what_follows_them_out_of_sight(
+    browser: Browser, gateway: Gateway
+) -> None:
+    for path in (HELLO, f"/runner/ext-ui/registry-1/{HASH}/no.js", "/api/ext/acme.crm/nowhere"):
+        await call(gateway, path)
+    await call(gateway, "/gateway/v1/extensions/nobody/ui-url")
+    page = await browser.new_page(viewport=ViewportSize(width=1280, height=800))
+    await page.goto(f"{gateway.url}/gateway/")
+    await is_live(page)
+    await expect(page.locator("#codes")).to_contain_text("/{content_hash}/{path}")
+    for box in await page.locator(".scroll").all():
+        hidden = await box.evaluate("(each) => each.scrollWidth - each.clientWidth")
+        assert hidden == 0, await box.inner_text()
+    await page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
