@@ -107,6 +107,13 @@ def test_every_page_and_every_row_of_the_index_is_about_a_problem_that_something
     ]
 
 
+def test_no_page_of_a_problem_makes_a_browser_look_for_an_icon_that_is_not_there() -> None:
+    pages = (ROOT / "static" / "problems").glob("*.html")
+    assert [
+        shown(page) for page in pages if '<link rel="icon" href="data:,">' not in page.read_text()
+    ] == []
+
+
 def test_every_reason_why_nobody_knows_who_calls_is_on_its_page() -> None:
     page = (ROOT / "static" / "problems" / "unauthenticated.html").read_text(encoding="utf-8")
     sources = [*(ROOT / "gateway").rglob("*.py"), *(ROOT / "middleware").rglob("*.py")]
