@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -44,6 +43,7 @@ from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
 from gateway.state import State
+from gateway.static_files import STATIC, add_files
 from gateway.swap import Openers, Swapper
 from gateway.ui_reload import MAX_WATCHERS
 from gateway.ui_tenants import UiTenants
@@ -53,8 +53,6 @@ from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
 
 _log = structlog.get_logger("app")
-
-STATIC = Path(__file__).parent.parent / "static"
 
 
 OPENERS = Openers(backend=backend_of, installs=open_installs)
@@ -127,7 +125,7 @@ def create_app(
     app.cleanup_ctx.append(lifetime)
     access_of = mount(app, routes)
     app[SHORT_WAY] = tuple(route.path for route in routes)
-    app.router.add_static("/gateway/problems", STATIC / "problems")
+    add_files(app, "/gateway/problems", STATIC / "problems", index="index.html")
     together = 1 if access_sink is through_structlog else TOGETHER
     if any(route.handler is console.page for route in routes):
         access_sink = add_console(app, access_sink)

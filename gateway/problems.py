@@ -57,6 +57,7 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType({
         Problem("asset_not_found", 404, "The extension has no such file"),
         Problem("method_not_allowed", 405, "The method is not allowed here"),
         Problem("request_timeout", 408, "The request came too slowly", True),
+        Problem("precondition_failed", 412, "A precondition does not hold"),
         Problem("payload_too_large", 413, "The body is too large"),
         Problem("expectation_failed", 417, "The Expect field asks for something unknown"),
         Problem("idempotency_key_reused", 422, "The idempotency key belongs to another request"),
@@ -108,12 +109,14 @@ CODES: Mapping[type[BaseException], str] = MappingProxyType({
     Exception: "internal_error",
 })  # fmt: skip
 
-# What aiohttp itself raises on the way to a handler.
+# What aiohttp raises on the way to a handler, and our own files raise in its words.
 CODES_BY_STATUS: Mapping[int, str] = MappingProxyType({
     400: "invalid_request",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
+    412: "precondition_failed",
     413: "payload_too_large",
     417: "expectation_failed",
     431: "headers_too_large",
@@ -122,8 +125,8 @@ CODES_BY_STATUS: Mapping[int, str] = MappingProxyType({
 
 def problem_for(exc: BaseException) -> Problem:
     """The answer to `exc`: its own row's, else that of its nearest ancestor."""
-    if isinstance(exc, web.HTTPException) and exc.status in CODES_BY_STATUS:
-        return PROBLEMS[CODES_BY_STATUS[exc.status]]
+    if isinstance(exc, web.HTTPException) and 400 <= exc.status < 500:
+        return PROBLEMS[CODES_BY_STATUS.get(exc.status, "invalid_request")]
     return PROBLEMS[next(CODES[kind] for kind in type(exc).__mro__ if kind in CODES)]
 
 

@@ -26,7 +26,7 @@ _AT_ONCE: Final = 200  # counted between two looks at other work: under a millis
 OWN_ROUTES: Final = frozenset(
     {
         "/gateway/",
-        "/gateway/static/console",
+        "/gateway/static/console/{name}",
         "/gateway/v1/console/snapshot",
         "/gateway/v1/console/live",
         "/gateway/v1/console/lines",

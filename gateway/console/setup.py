@@ -9,9 +9,10 @@ from gateway.console.feed import Feed
 from gateway.console.observer import Observer
 from gateway.console.page import Page
 from gateway.console.sections import Document
+from gateway.static_files import STATIC, add_files
 from middleware.access_log import Sink
 
-_ROOT = Path(__file__).parent.parent.parent
+_TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,10 @@ CONSOLE = web.AppKey("console", Console)
 
 def add_console(app: web.Application, sink: Sink) -> Sink:
     """Let the console know of `app`. Returns the access log's sink to use instead of `sink`."""
-    app.router.add_static("/gateway/static/console", _ROOT / "static" / "console")
+    add_files(app, "/gateway/static/console", STATIC / "console")
     observer = Observer()
     document = Document(app, observer)
-    page = Page(_ROOT / "gateway" / "templates")
+    page = Page(_TEMPLATES)
     app[CONSOLE] = Console(page=page, document=document, feed=Feed(document.sections))
 
     async def stop(app: web.Application) -> None:

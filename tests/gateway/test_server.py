@@ -5,7 +5,6 @@ import asyncio
 import orjson
 import pytest
 
-from gateway.app import STATIC
 from tests.fakes.runner import FakeRunner
 from tests.gateway.harness import Gateway, in_front_of, running
 
@@ -106,9 +105,3 @@ async def test_continue_is_sent_when_the_body_is_wanted(gateway: Gateway) -> Non
     writer.write(b"hi")
     assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
     writer.close()
-
-
-async def test_a_file_of_the_program_is_sent_whole(gateway: Gateway) -> None:
-    async with gateway.client.get(f"{gateway.url}/gateway/problems/bad_gateway.html") as answer:
-        assert answer.status == 200
-        assert await answer.read() == (STATIC / "problems" / "bad_gateway.html").read_bytes()
