@@ -27,7 +27,7 @@ from middleware.isolation import stamp_isolation
 from middleware.labels import UNMATCHED
 from middleware.load_shed import load_shed
 from middleware.metrics import metrics
-from middleware.problem_details import problem_details
+from middleware.problem_details import Render, problem_details
 from middleware.request_id import stamp_request_id
 from middleware.request_target import request_target
 from middleware.service_auth import service_auth
@@ -69,7 +69,7 @@ def install(
         heads=Heads(live, stamps, app[STATE]),
         lines=lines,
         metrics=app[METRICS],
-        render=render,
+        render=_rendering(live),
         in_flight=app[IN_FLIGHT],
         state=app[STATE],
     )
@@ -100,6 +100,10 @@ def _fast_routes(
                 for method in (FAST_METHODS if one.method == "*" else (one.method,))
             },
         )
+
+
+def _rendering(live: LiveRef) -> Render:
+    return lambda request, failure: render(request, failure, live.now.served_by)
 
 
 def _stamps(live: LiveRef, state: State) -> tuple[Stamp, ...]:
@@ -147,7 +151,7 @@ def _middlewares(
         access_log(lines),
         metrics(app[METRICS]),
         # The boundary: below it refusals and failures are exceptions, above it answers.
-        problem_details(render),
+        problem_details(_rendering(live)),
         # Cheap, so it comes before whatever costs; health and admin must get through.
         load_shed(
             lambda: live.now.policies.load_shed,

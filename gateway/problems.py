@@ -25,8 +25,7 @@ from gateway.outcomes import (
 )
 from middleware import errors as refusal
 from middleware.access_log import note
-from middleware.backend_tag import SERVED_BY
-from middleware.carried import carried
+from middleware.backend_tag import ServedBy, backend_of
 from middleware.request_id import request_id_of
 
 CONTENT_TYPE = "application/problem+json"
@@ -130,13 +129,24 @@ def problem_for(exc: BaseException) -> Problem:
     return PROBLEMS[next(CODES[kind] for kind in type(exc).__mro__ if kind in CODES)]
 
 
-def render(request: web.BaseRequest, exc: BaseException) -> web.Response:
-    """Build the answer to a failed request, and note the failure for its log line."""
+def render(request: web.BaseRequest, exc: BaseException, current: ServedBy) -> web.Response:
+    """Build the answer to a failed request, and note the failure for its log line.
+
+    Args:
+        current: named where no backend had a part in it.
+    """
     problem = problem_for(exc)
     reason = _reason(problem, exc)
     phase = getattr(exc, "phase", None)
-    note(request, error=problem.code, reason=reason, phase=phase)
-    served_by = carried(request, SERVED_BY)
+    served_by = backend_of(request, current)
+    note(
+        request,
+        backend=served_by.kind,
+        generation=served_by.generation,
+        error=problem.code,
+        reason=reason,
+        phase=phase,
+    )
     document = {
         "type": f"/gateway/problems/{problem.code}.html",
         "title": problem.title,
@@ -145,7 +155,7 @@ def render(request: web.BaseRequest, exc: BaseException) -> web.Response:
         "error": problem.code,
         "reason": reason,
         "requestId": request_id_of(request),
-        "backend": served_by.kind if served_by else None,
+        "backend": served_by.kind,
         "phase": phase,
         "retryable": problem.retryable,
         **getattr(exc, "members", {}),

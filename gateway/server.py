@@ -20,9 +20,10 @@ from gateway.fast_path.parts import Cancellable, FastProtocol
 from gateway.fast_path.path import FastPath
 from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
 from gateway.keys import FAST_PATH, LIVE, METRICS, SHORT_WAY
-from gateway.problems import problem_for, render
+from gateway.problems import render
 from gateway.settings import Listen
-from middleware.backend_tag import SERVED_BY
+from middleware.access_log import FACTS
+from middleware.carried import carried
 from middleware.errors import RequestTimeout
 from middleware.labels import UNMATCHED
 from middleware.request_id import request_id_of
@@ -51,6 +52,7 @@ class GatewayProtocol(FastProtocol):
         "_client",
         "_exchange",
         "_fast_path",
+        "_head_began_s",
         "_head_deadline",
         "_head_timeout_s",
         "_held",
@@ -74,6 +76,7 @@ class GatewayProtocol(FastProtocol):
         self._stalled_after_s = stalled_after_s
         self._client: ClientTransport | None = None
         self._head_deadline: asyncio.TimerHandle | None = None
+        self._head_began_s = 0.0  # on the loop's clock
         self._fast_path: FastPath | None = app.get(FAST_PATH)
         self._reader: RequestReader | None = None  # made for the first request that may need it
         self._exchange: Cancellable | None = None
@@ -201,6 +204,8 @@ class GatewayProtocol(FastProtocol):
             self._pause_transport_reading()
 
     def _pass_on(self, data: bytes) -> None:
+        if self._head_deadline is None:
+            self._head_began_s = self._loop.time()
         super().data_received(data)
         # A waiter that is still pending means: bytes came, and no whole head yet.
         if self._waiter is None or self._waiter.done():
@@ -210,6 +215,7 @@ class GatewayProtocol(FastProtocol):
 
     def _await_head(self) -> None:
         if self._head_deadline is None:
+            self._head_began_s = self._loop.time()
             self._head_deadline = self._loop.call_later(self._head_timeout_s, self._head_too_slow)
 
     def _head_is_complete(self) -> None:
@@ -236,15 +242,21 @@ class GatewayProtocol(FastProtocol):
             for stamp in self._app.on_response_prepare:
                 await stamp(request, response)  # type: ignore[arg-type]  # a BaseRequest will do
             self._app[METRICS].count(UNMATCHED, "OTHER", response.status, "none", "client_error")
-            _log.info(
-                "request_refused",
-                request_id=request_id_of(request),
-                status=response.status,
-                error=problem_for(failure).code,
-            )
+            self._log_refusal(request, response.status)
             return response
 
         return refuse
+
+    def _log_refusal(self, request: web.BaseRequest, status: int) -> None:
+        known = {
+            "request_id": request_id_of(request),
+            "route": UNMATCHED,
+            "status": status,
+            "duration_ms": round((self._loop.time() - self._head_began_s) * 1000, 3),
+            **(carried(request, FACTS) or {}),
+        }
+        present = {name: value for name, value in known.items() if value is not None}
+        _log.info("request_refused", **present)
 
     def handle_error(
         self,
@@ -259,8 +271,7 @@ class GatewayProtocol(FastProtocol):
         failure = exc or web.HTTPInternalServerError()
         if isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many headers"):
             failure = LineTooLong(b"", MAX_HEADERS)
-        request[SERVED_BY] = self._app[LIVE].served_by
-        response = render(request, failure)
+        response = render(request, failure, self._app[LIVE].served_by)
         response.force_close()
         return response
 

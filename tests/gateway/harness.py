@@ -92,6 +92,7 @@ class Gateway:
             document: dict[str, Any] = await answer.json(content_type=None)
             assert document["status"] == answer.status
             assert document["requestId"] == answer.headers["x-request-id"]
+            assert document["backend"] == answer.headers["x-runner-backend"]
             assert answer.headers["cache-control"] == "no-store"
             return answer.status, document
 

@@ -4,6 +4,7 @@ import asyncio
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.runner import FakeRunner
 from tests.gateway.harness import Gateway, in_front_of, running
@@ -59,12 +60,30 @@ async def test_a_broken_request_gets_a_problem_document_like_any_other(
     assert fields["x-runner-generation"] == "1"
     assert orjson.loads(body)["requestId"] == fields["x-request-id"]
     assert orjson.loads(body)["status"] == status
+    assert orjson.loads(body)["backend"] == "docker"
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_the_line_of_a_broken_request_says_what_is_known(gateway: Gateway, case: str) -> None:
+    raw, status = REFUSED[case]
+    with capture_logs() as lines:
+        _, fields, body = await exchange(gateway, raw)
+    (line,) = [line for line in lines if line.get("request_id") == fields["x-request-id"]]
+    assert line["event"] in ("request_refused", "request_answered")
+    assert (line["status"], line["error"]) == (status, orjson.loads(body)["error"])
+    assert (line["backend"], line["generation"]) == ("docker", 1)
+    assert isinstance(line["route"], str)
+    assert line["duration_ms"] >= 0
 
 
 async def test_a_head_that_never_ends_is_ended(runner: FakeRunner) -> None:
     async with running(in_front_of(runner, GATEWAY_HEADER_TIMEOUT_MS="50")) as gateway:
-        status, _, body = await exchange(gateway, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+        with capture_logs() as lines:
+            status, _, body = await exchange(gateway, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
     assert status == 408
+    (line,) = [line for line in lines if line["event"] == "request_refused"]
+    assert line["reason"] == "request_head_slow"
+    assert line["duration_ms"] >= 50
     assert orjson.loads(body)["error"] == "request_timeout"
 
 
@@ -105,3 +124,23 @@ async def test_continue_is_sent_when_the_body_is_wanted(gateway: Gateway) -> Non
     writer.write(b"hi")
     assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "/api/ext/nobody/hello", 404),  # the fast path
+        ("PUT", "/api/ext/acme.crm/hello", 405),
+        ("POST", "/v1/execute", 401),
+    ],
+)
+async def test_a_refusal_without_a_call_names_the_backend_of_now(
+    gateway: Gateway, method: str, path: str, status: int
+) -> None:
+    with capture_logs() as lines:
+        told, problem = await gateway.problem(method, path)
+    assert (told, problem["backend"]) == (status, "docker")
+    (line,) = [line for line in lines if line.get("request_id") == problem["requestId"]]
+    assert (line["backend"], line["generation"]) == ("docker", 1)
