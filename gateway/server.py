@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_urldispatcher import SystemRoute
 
 from gateway.client_transport import ClientTransport
-from gateway.dispatch import Dispatcher
+from gateway.dispatch import Dispatcher, match_of
 from gateway.fast_path.parts import Cancellable, FastProtocol
 from gateway.fast_path.path import FastPath
 from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
@@ -30,6 +31,8 @@ from middleware.request_id import request_id_of
 
 MAX_HEAD_LINE = 8190
 MAX_HEADERS = 128
+
+_NO_ROUTE = SystemRoute(web.HTTPNotFound())
 
 _log = structlog.get_logger("access")
 
@@ -236,11 +239,11 @@ class GatewayProtocol(FastProtocol):
         self, err_info: _ErrInfo
     ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         async def refuse(request: web.BaseRequest) -> web.StreamResponse:
-            failure = err_info.exc
-            # Without a matched route the application's signals do not run by themselves.
-            response = self.handle_error(request, err_info.status, failure, err_info.message)
-            for stamp in self._app.on_response_prepare:
-                await stamp(request, response)  # type: ignore[arg-type]  # a BaseRequest will do
+            # The library's stand-in for what nobody could read has no route, without which the
+            # application's signals do not run, and a version that is not ours.
+            request._match_info = match_of(self._app, _NO_ROUTE)  # type: ignore[attr-defined]  # a web.Request: request_factory makes them
+            request._version = HttpVersion11
+            response = self.handle_error(request, err_info.status, err_info.exc, err_info.message)
             self._app[METRICS].count(UNMATCHED, "OTHER", response.status, "none", "client_error")
             self._log_refusal(request, response.status)
             return response

@@ -7,11 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes.runner import FakeRunner
+from tests.gateway.fast_path.wire import wire_to
 from tests.gateway.harness import Gateway, in_front_of, running
 
 
 async def exchange(gateway: Gateway, raw: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send `raw`, read until the server closes."""
+    """Send `raw`, read until the server closes: one answer, and nothing behind it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     try:
         writer.write(raw)
@@ -22,6 +23,7 @@ async def exchange(gateway: Gateway, raw: bytes) -> tuple[int, dict[str, str], b
     head, _, body = answer.partition(b"\r\n\r\n")
     status_line, *lines = head.decode().split("\r\n")
     fields = dict(line.lower().split(": ", 1) for line in lines)
+    assert len(body) == int(fields["content-length"])
     return int(status_line.split()[1]), fields, body
 
 
@@ -61,6 +63,23 @@ async def test_a_broken_request_gets_a_problem_document_like_any_other(
     assert orjson.loads(body)["requestId"] == fields["x-request-id"]
     assert orjson.loads(body)["status"] == status
     assert orjson.loads(body)["backend"] == "docker"
+
+
+@pytest.mark.parametrize(
+    "case", ["two-lengths", "length-and-chunked", "not-http", "long-field", "many-fields"]
+)
+async def test_what_nobody_could_read_is_answered_in_our_version_and_without_our_name(
+    gateway: Gateway, case: str
+) -> None:
+    raw, status = REFUSED[case]
+    async with wire_to(gateway.port) as wire:
+        wire.send(raw)
+        line = await wire.reader.readline()
+        head = await wire.reader.readuntil(b"\r\n\r\n")
+    assert line.startswith(f"HTTP/1.1 {status} ".encode())
+    fields = [field.partition(b":")[0].lower() for field in head.split(b"\r\n")]
+    assert b"server" not in fields
+    assert b"connection" in fields
 
 
 @pytest.mark.parametrize("case", REFUSED)
