@@ -26,9 +26,11 @@ from gateway.outcomes import (
 from middleware import errors as refusal
 from middleware.access_log import note
 from middleware.backend_tag import ServedBy, backend_of
+from middleware.failure_log import log_failure
 from middleware.request_id import request_id_of
 
 CONTENT_TYPE = "application/problem+json"
+UNEXPECTED = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType({
         Problem("idempotency_key_reused", 422, "The idempotency key belongs to another request"),
         Problem("rate_limited", 429, "Too many requests", True),
         Problem("headers_too_large", 431, "The request's head is too large"),
-        Problem("internal_error", 500, "The gateway failed"),
+        Problem(UNEXPECTED, 500, "The gateway failed"),
         Problem("runner_not_configured", 500, "No runner is configured"),
         Problem("bad_gateway", 502, "The runner did not answer as it should"),
         Problem("extension_failed", 502, "The extension failed"),
@@ -105,7 +107,7 @@ CODES: Mapping[type[BaseException], str] = MappingProxyType({
     backend.AssetPathRefused: "invalid_path",
     HttpProcessingError: "invalid_request",
     LineTooLong: "headers_too_large",
-    Exception: "internal_error",
+    Exception: UNEXPECTED,
 })  # fmt: skip
 
 # What aiohttp raises on the way to a handler, and our own files raise in its words.
@@ -129,8 +131,10 @@ def problem_for(exc: BaseException) -> Problem:
     return PROBLEMS[next(CODES[kind] for kind in type(exc).__mro__ if kind in CODES)]
 
 
-def render(request: web.BaseRequest, exc: BaseException, current: ServedBy) -> web.Response:
+def render(request: web.Request, exc: BaseException, current: ServedBy) -> web.Response:
     """Build the answer to a failed request, and note the failure for its log line.
+
+    What nobody expected gets a line of its own: no caller is told what it was.
 
     Args:
         current: named where no backend had a part in it.
@@ -138,6 +142,8 @@ def render(request: web.BaseRequest, exc: BaseException, current: ServedBy) -> w
     problem = problem_for(exc)
     reason = _reason(problem, exc)
     phase = getattr(exc, "phase", None)
+    if problem.code == UNEXPECTED:
+        log_failure(request, exc)
     served_by = backend_of(request, current)
     note(
         request,
@@ -170,7 +176,7 @@ def render(request: web.BaseRequest, exc: BaseException, current: ServedBy) -> w
 
 def _reason(problem: Problem, exc: BaseException) -> str:
     # aiohttp's own exceptions have a `reason` too: a phrase such as "Not Found".
-    if problem.code == "internal_error" or isinstance(exc, web.HTTPException):
+    if problem.code == UNEXPECTED or isinstance(exc, web.HTTPException):
         return problem.code
     return str(getattr(exc, "reason", problem.code))
 

@@ -239,9 +239,7 @@ class GatewayProtocol(FastProtocol):
         self, err_info: _ErrInfo
     ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         async def refuse(request: web.BaseRequest) -> web.StreamResponse:
-            # The library's stand-in for what nobody could read has no route, without which the
-            # application's signals do not run, and a version that is not ours.
-            request._match_info = match_of(self._app, _NO_ROUTE)  # type: ignore[attr-defined]  # a web.Request: request_factory makes them
+            # The library's stand-in for what nobody could read has a version that is not ours.
             request._version = HttpVersion11
             response = self.handle_error(request, err_info.status, err_info.exc, err_info.message)
             self._app[METRICS].count(UNMATCHED, "OTHER", response.status, "none", "client_error")
@@ -271,10 +269,13 @@ class GatewayProtocol(FastProtocol):
         """A problem document for what no middleware has seen. Closes the connection."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun; a second one would land inside it")
+        asked = cast(web.Request, request)  # request_factory makes no others
+        if asked._match_info is None:  # without one the application's signals do not run
+            asked._match_info = match_of(self._app, _NO_ROUTE)
         failure = exc or web.HTTPInternalServerError()
         if isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many headers"):
             failure = LineTooLong(b"", MAX_HEADERS)
-        response = render(request, failure, self._app[LIVE].served_by)
+        response = render(asked, failure, self._app[LIVE].served_by)
         response.force_close()
         return response
 

@@ -19,6 +19,7 @@ from backends.errors import BackendError
 from middleware.backend_tag import SERVED_BY, ServedBy
 from middleware.carried import carried
 from middleware.errors import Refusal
+from middleware.failure_log import log_failure
 from middleware.labels import method_of, route_of
 from middleware.request_id import request_id_of
 from middleware.source import Source
@@ -214,7 +215,7 @@ def _entry(
 
 def note_cut_off(request: web.Request, failure: Exception) -> None:
     """Nothing could answer for it any more: the answer had begun and was cut off."""
-    note(request, truncated=True, **_why(failure))
+    note(request, truncated=True, **_why(request, failure))
 
 
 def _count_body(request: web.Request) -> Callable[[], int]:
@@ -238,11 +239,12 @@ def is_gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _why(failure: Exception) -> dict[str, object]:
+def _why(request: web.Request, failure: Exception) -> dict[str, object]:
     match failure:
         case BackendError(reason=reason, phase=phase):
             return {"reason": reason, "phase": phase}
         case Refusal(reason=reason):
             return {"reason": reason}
         case _:
+            log_failure(request, failure)
             return {"reason": type(failure).__name__}

@@ -47,6 +47,7 @@ class Door:
         self.app.router.add_post("/api/ext/{extension}", self._execute)
         self.app.router.add_get("/streamed", self._stream)
         self.app.router.add_get("/cut-off", self._cut_off)
+        self.app.router.add_get("/lost", self._lose)
         self.app.router.add_get("/endless", self._endless)
         self.app.router.add_get("/hangs", self._hang)
         self.app.router.add_get("/redirect", self._redirect)
@@ -73,6 +74,13 @@ class Door:
         await response.prepare(request)
         await response.write(b"12345")
         raise RunnerProtocolError("body_cut_short", phase=Phase.BODY)
+
+    @staticmethod
+    async def _lose(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"12345")
+        raise LookupError
 
     async def _endless(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -197,6 +205,22 @@ async def test_an_answer_that_broke_off_says_so_and_why(aiohttp_server: AiohttpS
     )
     assert (line["truncated"], line["reason"], line["phase"]) == (True, "body_cut_short", "body")
     assert line["bytes_out"] == 5
+
+
+async def test_what_nobody_expected_is_told_in_full_though_the_answer_had_begun(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    door = Door()
+    server = await aiohttp_server(door.app)
+    with capture_logs() as logs:
+        async with connection(server) as (_, writer):
+            writer.write(head("GET /lost HTTP/1.1", "Host: here"))
+            await door.over.wait()
+    failed, answered = logs
+    assert (failed["event"], failed["log_level"]) == ("request_failed", "error")
+    assert (failed["failure"], failed["route"]) == ("LookupError", "/lost")
+    assert failed["request_id"] == answered["request_id"]
+    assert (answered["truncated"], answered["reason"]) == (True, "LookupError")
 
 
 @pytest.mark.parametrize(
