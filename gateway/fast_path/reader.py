@@ -87,7 +87,7 @@ class RequestReader:
         """What these bytes are, which begin where a message begins."""
         end = len(data) - 4 if data.endswith(_HEAD_END) else data.find(_HEAD_END)
         if end < 0:
-            return Unfit(None)
+            return Unfit(None if self._may_go_on(data) else UNKNOWN)
         line_end = data.find(b"\r\n")
         line, block = data[:line_end], data[line_end:end]
         known, fields = self._known, self._fields
@@ -142,6 +142,14 @@ class RequestReader:
             pass
         self._parser = HttpRequestParser(self)
         return False
+
+    def _may_go_on(self, data: bytes) -> bool:
+        """Whether this may be the beginning of a head; else no more of it is worth waiting for."""
+        try:
+            HttpRequestParser(self).feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            return False
+        return True
 
     def on_message_complete(self) -> None:
         self._complete = True
