@@ -5,14 +5,14 @@ of them to what is assumed here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, cast
 
 import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE, RequestHandler, _ErrInfo
 from aiohttp.web_urldispatcher import SystemRoute
 
 from gateway.client_transport import ClientTransport
@@ -32,6 +32,8 @@ from middleware.request_id import request_id_of
 MAX_HEAD_LINE = 8190
 MAX_HEADERS = 128
 
+_HEAD_END = b"\r\n\r\n"
+_LOOKED_THROUGH = 64 * 1024  # bytes of one read, which may be a large body's
 _NO_ROUTE = SystemRoute(web.HTTPNotFound())
 
 _log = structlog.get_logger("access")
@@ -209,7 +211,9 @@ class GatewayProtocol(FastProtocol):
     def _pass_on(self, data: bytes) -> None:
         if self._head_deadline is None:
             self._head_began_s = self._loop.time()
-        super().data_received(data)
+        # None of it belongs to another message while a body of known length goes on.
+        for part in (data,) if self._body_left > 0 else _behind_heads(data):
+            super().data_received(part)
         # A waiter that is still pending means: bytes came, and no whole head yet.
         if self._waiter is None or self._waiter.done():
             self._head_is_complete()
@@ -278,6 +282,22 @@ class GatewayProtocol(FastProtocol):
         response = render(asked, failure, self._app[LIVE].served_by)
         response.force_close()
         return response
+
+
+def _behind_heads(data: bytes) -> Iterator[bytes]:
+    """The same bytes, cut where heads end, as a network may cut them anywhere.
+
+    The library gives up what it has read in one go when the rest of that is broken: a request
+    in front of it would never be answered.
+    """
+    begin = 0
+    for _ in range(MAX_MSG_QUEUE_SIZE):  # it reads no more of them at once
+        end = data.find(_HEAD_END, begin, _LOOKED_THROUGH) + len(_HEAD_END)
+        if not begin < end < len(data):
+            break
+        yield data[begin:end]
+        begin = end
+    yield data[begin:]
 
 
 class _Started:

@@ -34,6 +34,8 @@ def request_target() -> Guard:
     """Refuse ambiguous requests. Raises InvalidRequest or InvalidPath."""
 
     def check(request: web.Request) -> None:
+        if request.method == hdrs.METH_CONNECT:
+            close_after_answer(request)  # what follows was meant for a tunnel that is not there
         _check_framing(request)
         target = request.raw_path
         if not (target == "*" and request.method == hdrs.METH_OPTIONS):

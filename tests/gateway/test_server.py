@@ -45,6 +45,19 @@ REFUSED = {
     ),
     "double-slash": (b"GET //evil/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
     "bad-host": (b"GET /healthz HTTP/1.1\r\nHost: h/evil@x\r\nConnection: close\r\n\r\n", 400),
+    "tunnel": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 400),
+    "tunnel-with-a-body": (
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+    ),
+    "tunnel-and-a-request": (
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+    ),
+    "tunnel-to-a-route": (
+        b"CONNECT /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        404,
+    ),
     "http-2": (b"GET /healthz HTTP/2.0\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
 }  # fmt: skip
 

@@ -26,6 +26,31 @@ UNREADABLE = {
     "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
     "another version": b"GET / HTTP/9.1\r\nHost: a",
 }  # fmt: skip
+UPLOAD = request("POST /api/ext/acme.crm/echo", body=b"hello")
+CHUNKED = UPLOAD.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked").replace(
+    b"hello", b"5\r\nhello\r\n0\r\n\r\n"
+)
+HEALTH = request("GET /healthz")
+LAST = request("GET /api/ext/acme.crm/hello", "Connection: close")
+BROKEN = b"\0broken\r\n\r\n"
+
+SENT_AT_ONCE = {  # what, the answers, and how many calls are run
+    "a call and what is broken": (CALL + BROKEN, [200, 400], 1),
+    "a call and the beginning of what is broken": (CALL + BROKEN[:3], [200, 400], 1),
+    "two requests and what is broken": (CALL + HEALTH + BROKEN, [200, 200, 400], 1),
+    "an upload and what is broken": (UPLOAD + BROKEN, [200, 400], 1),
+    "a chunked upload and what is broken": (CHUNKED + BROKEN, [200, 400], 1),
+    "what is broken and a call": (BROKEN + CALL, [400], 0),
+    "a call, what is broken, and another": (CALL + BROKEN + CALL, [200, 400], 1),
+    "a call and a head that is too long": (
+        CALL + request("GET /healthz", "X: " + "x" * 9000),
+        [200, 431],
+        1,
+    ),
+    "the last call and another": (LAST + CALL, [200], 1),
+    "the last call and what is broken": (LAST + BROKEN, [200], 1),
+    "a call, the last one, and another": (CALL + LAST + CALL, [200, 200], 2),
+}
 UNFINISHED = {
     "a letter": b"P",
     "half a line": b"GET /api/ext/acme.crm",
@@ -79,3 +104,15 @@ async def test_what_may_become_a_head_has_its_time(both: Both, case: str) -> Non
     fast, slow = [await answered(each, UNFINISHED[case]) for each in both]
     assert [each.status for each in fast] == [408]
     assert fast == slow
+
+
+@pytest.mark.parametrize("case", SENT_AT_ONCE)
+async def test_what_is_broken_takes_nothing_with_it_that_came_before(
+    both: Both, runner: FakeRunner, case: str
+) -> None:
+    raw, statuses, runs = SENT_AT_ONCE[case]
+    for gateway in both:
+        before = len(runner.executed)
+        told = await answered(gateway, raw)
+        assert [each.status for each in told] == statuses
+        assert len(runner.executed) - before == runs
