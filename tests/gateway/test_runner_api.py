@@ -79,12 +79,22 @@ async def test_without_routing_headers_the_protocols_own_refusal_is_given(
     assert not runner.executed
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-runner-service-token": "wrong"}], ids=["no", "wrong"])
-async def test_the_token_is_asked_for(gateway: Gateway, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "missing_service_token"),
+        ({"x-runner-service-token": "wrong"}, "wrong_service_token"),
+        ({"x-gateway-key": "wrong"}, "wrong_service_token"),
+    ],
+    ids=["no", "wrong", "key"],
+)
+async def test_the_token_is_asked_for(
+    gateway: Gateway, headers: dict[str, str], reason: str
+) -> None:
     status, problem = await gateway.problem(
         "POST", "/v1/execute", data=orjson.dumps(ENVELOPE), headers=headers | ROUTING
     )
-    assert (status, problem["error"]) == (401, "unauthenticated")
+    assert (status, problem["error"], problem["reason"]) == (401, "unauthenticated", reason)
 
 
 async def test_the_gateway_key_will_do_too(runner: FakeRunner) -> None:
