@@ -32,6 +32,8 @@ CLIENT_TO_ASSET = frozenset(
 )
 """Client fields that matter to a UI file."""
 
+_OF_A_PART = frozenset({"if-range", "range"})
+
 ASSET_TO_CLIENT = frozenset(
     {
         "accept-ranges",
@@ -200,10 +202,15 @@ def own_of(request: ExecuteRequest | AssetRequest) -> Pairs:
 
 def asset_to_runner(request: AssetRequest) -> Pairs:
     """The fields of GET /ext-ui/...: the client's conditional ones and the gateway's own, less
-    those of `own_of`."""
-    return request.headers + _asset_fields(
-        request.tenant_id, request.extension_id, request.service_token
-    )
+    those of `own_of`.
+
+    A HEAD is asked without its Range: none is defined for it (RFC 9110 section 14.2), and not
+    every runner ignores it.
+    """
+    headers = request.headers
+    if request.method == "HEAD":
+        headers = tuple(pair for pair in headers if pair[0] not in _OF_A_PART)
+    return headers + _asset_fields(request.tenant_id, request.extension_id, request.service_token)
 
 
 @lru_cache(maxsize=256)

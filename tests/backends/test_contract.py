@@ -243,6 +243,17 @@ async def test_a_range_beyond_the_file_names_its_size(subject: Subject) -> None:
     assert dict(answer.headers)["content-range"] == f"bytes */{len(content)}"
 
 
+@pytest.mark.parametrize("wanted", ["bytes=2-5", "bytes=99999999-"])
+async def test_a_range_means_nothing_to_a_question_about_the_file(
+    subject: Subject, wanted: str
+) -> None:
+    whole, _ = await subject.fetch("app.js", method="HEAD")
+    fields = (("range", wanted), ("if-range", dict(whole.headers)["etag"]))
+    answer, body = await subject.fetch("app.js", method="HEAD", headers=fields)
+    assert (answer.status, body) == (200, b"")
+    assert dict(answer.headers)["content-length"] == dict(whole.headers)["content-length"]
+
+
 async def test_a_file_that_is_not_there_is_not_found(subject: Subject) -> None:
     with pytest.raises(AssetNotFound):
         await subject.fetch("no-such-file.js")

@@ -47,6 +47,7 @@ ASKED = {
     "file of a listed origin": request(f"GET {SCRIPT}", ORIGIN),
     "file of another origin": request(f"GET {SCRIPT}", "Origin: https://evil.example"),
     "head of a file": request(f"HEAD {SCRIPT}"),
+    "head of a part": request(f"HEAD {SCRIPT}", "Range: bytes=0-6"),
     "part of a file": request(f"GET {SCRIPT}", "Range: bytes=0-6"),
     "impossible part": request(f"GET {SCRIPT}", "Range: bytes=99-"),
     "any version": request(f"GET {SCRIPT}", "If-None-Match: *"),
