@@ -1,9 +1,11 @@
 """Hand a request to the current generation, and let everything else know which one it was."""
 
+import math
 import time
 
 from aiohttp import web
 
+from backends.errors import Phase, RunnerTimeout
 from backends.slot import Generation
 from gateway.fast_path.request import FastRequest
 from gateway.keys import LIVE
@@ -31,10 +33,21 @@ class delegated:  # noqa: N801 - read as a verb: with delegated(request) as gene
         self._began = time.perf_counter()
         return self._generation.__enter__()
 
-    def __exit__(self, *exc: object) -> None:
-        self._generation.__exit__(*exc)
+    def __exit__(
+        self, _kind: object = None, failure: BaseException | None = None, _trace: object = None
+    ) -> None:
+        self._generation.__exit__()
         took_ms = (time.perf_counter() - self._began) * 1000
         note(self.request, upstream_ms=round(took_ms, 3))
+        if isinstance(failure, RunnerTimeout):
+            self.explain(failure)
+
+    def explain(self, failure: RunnerTimeout) -> None:
+        """Tell a total timeout how long it was: of all limits, only its end is known below."""
+        if failure.phase is Phase.TOTAL and failure.budget_s is None:
+            # Not always the whole budget: a runner's platform may have a smaller one.
+            took_s = math.ceil((time.perf_counter() - self._began) * 10) / 10
+            failure.budget_s = min(took_s, live_of(self.request).settings.timeout_s)
 
 
 def live_of(request: web.Request) -> Live:

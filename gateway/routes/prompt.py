@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from aiohttp import web
 
-from backends.errors import BackendError
+from backends.errors import BackendError, RunnerTimeout
 from backends.prompt import Outcome, Told, Withdraw
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
@@ -71,6 +71,8 @@ class Prompted(delegated, ABC, Generic[T]):
         came = cast("T | BackendError", outcome)
         answer: web.StreamResponse | Exception | None
         if isinstance(came, BackendError):
+            if isinstance(came, RunnerTimeout):
+                self.explain(came)
             answer = came
         else:
             try:
@@ -94,6 +96,9 @@ class Prompted(delegated, ABC, Generic[T]):
             came = await outcome
             answer = self.whole(came)
             return await self.in_parts(came) if answer is None else answer
+        except RunnerTimeout as failure:
+            self.explain(failure)
+            raise
         finally:
             self.__exit__()
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.fast_path.exchange import Exchange
-from gateway.keys import IN_FLIGHT, METRICS
+from gateway.keys import FAST_PATH, IN_FLIGHT, METRICS
 from gateway.server import GatewayProtocol
 from tests.fakes.raw_runner import RawRunner, Step, Wire, chunked, hang, head, response, send
 from tests.gateway.fast_path.wire import PATIENCE_S, request, wire_to
@@ -43,13 +43,14 @@ class Scripted:
 
 
 @asynccontextmanager
-async def in_front_of(*steps: Step) -> AsyncIterator[tuple[Gateway, Scripted]]:
+async def in_front_of(*steps: Step, **more: str) -> AsyncIterator[tuple[Gateway, Scripted]]:
     """A gateway that has a connection to its runner, and one answer behind it."""
     runner = Scripted(iter((send(FILE), *steps)))
     environ = {
         "RUNNER_BACKEND": "docker",
         "GATEWAY_ASSET_CACHE_MB": "0",
         "GATEWAY_PROBE_INTERVAL_MS": "3600000",
+        **more,
     }
     async with runner.raw as raw, running({**environ, "RUNNER_DOCKER_HOST": raw.url}) as gateway:
         async with wire_to(gateway.port) as wire:
@@ -118,6 +119,24 @@ async def test_a_failure_is_answered(
             answer = await wire.answer()
             assert (answer.status, code in answer.body) == (status, True)
         await settled(gateway)
+
+
+@pytest.mark.parametrize(
+    ("asked", "step"),
+    [(SCRIPT, hang()), (CALL, hang()), (CALL, hang(RESULT[:-5]))],
+    ids=["a file", "a call", "a call that has begun to be answered"],
+)
+@pytest.mark.parametrize("fast", [True, False], ids=["fast path", "the library's way"])
+async def test_a_total_timeout_says_how_long_it_was(asked: bytes, step: Step, fast: bool) -> None:
+    async with in_front_of(step, EXT_GATEWAY_TIMEOUT_MS="150") as (gateway, _):
+        if not fast:
+            del gateway.app._state[FAST_PATH]
+        async with wire_to(gateway.port) as wire:
+            wire.send(asked)
+            answer = await wire.answer()
+        assert answer.status == 504
+        detail = orjson.loads(answer.body)["detail"]
+        assert detail == "The extension took too long: total timeout after 0.15 s."
 
 
 @pytest.mark.parametrize(
