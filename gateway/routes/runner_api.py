@@ -117,9 +117,9 @@ def require_service(request: web.Request) -> None:
     if _knows(key, request.headers.get(KEY_HEADER)):
         return
     if token is not None or key is not None:
-        said = TOKEN_HEADER in request.headers or KEY_HEADER in request.headers
-        reason = "wrong_service_token" if said else "missing_service_token"
-        raise Unauthenticated(reason, challenge=_CHALLENGE)
+        if TOKEN_HEADER in request.headers or KEY_HEADER in request.headers:
+            raise Unauthenticated("wrong_service_token", challenge=_CHALLENGE)
+        raise Unauthenticated("missing_service_token", challenge=_CHALLENGE)
     if not (isinstance(auth, DevAuth) and live.settings.listen.is_loopback):
         raise Unauthenticated("service_token_not_configured", challenge=_CHALLENGE)
 

@@ -242,7 +242,10 @@ class FakeEngine:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         self.asked.append("events")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionError:  # who only looked once has gone already
+            return response
         mine: asyncio.Queue[Document | None] = asyncio.Queue()
         await self.may_listen.wait()
         since = float(request.query.get("since", "inf"))

@@ -123,5 +123,5 @@ def test_every_reason_why_nobody_knows_who_calls_is_on_its_page() -> None:
         for reason in RAISED_401.findall(path.read_text(encoding="utf-8"))
     }
     assert "token_expired" in raised
-    listed = "".join(re.findall(r"<dt>.*?</dt>", page))
+    listed = "".join(re.findall(r"<dt>.*?</dt>", page, re.DOTALL))
     assert set(re.findall(r"<code>(\w+)</code>", listed)) == raised
