@@ -17,13 +17,20 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 def request_id_of(request: web.BaseRequest) -> str:
     """The request's id: the client's own when it is harmless to log, else a fresh UUID.
 
-    The first call decides and every later one repeats it, so answers that no middleware saw
-    (the HTTP parser's refusals) can be named too.
+    The first call decides and later ones repeat it, unless the body has a word in it, so answers
+    that no middleware saw (the HTTP parser's refusals) can be named too.
     """
     known: str | None = request._state.get(REQUEST_ID)  # as `carried`, without the call
     if known is None:
         known = request._state[REQUEST_ID] = id_after(_said_by_client(request))
     return known
+
+
+def named_in_body(request: web.BaseRequest, name: str) -> str:
+    """The id of a request whose body names it `name`, which counts where its fields do not."""
+    if _said_by_client(request) is None:
+        request[REQUEST_ID] = name
+    return request_id_of(request)
 
 
 def id_after(chosen: str | None) -> str:

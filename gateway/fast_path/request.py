@@ -95,7 +95,6 @@ class FastRequest(web.Request):
         target_made: what `of_target` has made, and what else follows from method and target.
         streams: sends an answer that is not whole.
         live: what was committed when it came.
-        request_id: as `request_id_of` says it.
         whole_body: None when the request has no body at all.
         streamed_bytes: of the answer's body, as far as aiohttp's writer has written it.
     """
@@ -127,8 +126,8 @@ class FastRequest(web.Request):
         self.streamed_bytes = 0
         self._protocol = protocol
         self._match_info = match_info
-        self.request_id = id_after(fields.get("x-request-id"))
-        self._state: dict[Any, Any] = {FACTS: facts, REQUEST_ID: self.request_id}
+        named = id_after(fields.get("x-request-id"))
+        self._state: dict[Any, Any] = {FACTS: facts, REQUEST_ID: named}
         if made is not None:
             self._state[FIELDS_MADE] = made
         if body is not None:
@@ -143,6 +142,12 @@ class FastRequest(web.Request):
     version = HttpVersion11
     keep_alive = True
     content = EMPTY_PAYLOAD  # the body has been read
+
+    @property
+    def request_id(self) -> str:
+        """As `request_id_of` says it."""
+        name: str = self._state[REQUEST_ID]
+        return name
 
     @property
     def content_length(self) -> int | None:

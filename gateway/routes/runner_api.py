@@ -5,6 +5,7 @@ changes nothing else. `python -m gateway runner` answers with the same handler.
 """
 
 import hmac
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -22,7 +23,7 @@ from middleware.access_log import note
 from middleware.body_limit import read_body
 from middleware.caller import KEY_HEADER, DevAuth, ProxyAuth
 from middleware.errors import InvalidRequest, Unauthenticated
-from middleware.request_id import request_id_of
+from middleware.request_id import named_in_body, request_id_of
 from middleware.service_auth import SERVICE_TOKEN
 
 TOKEN_HEADER = "x-runner-service-token"  # noqa: S105 - the name of a field, not a token
@@ -131,13 +132,13 @@ def _knows(secret: str | None, said: str | None) -> bool:
 
 
 def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
-    settings = request.app[LIVE].settings
+    settings, name = request.app[LIVE].settings, request_id_of(request)
     try:
-        return decode_request(
+        call = decode_request(
             raw,
             timeout_s=settings.timeout_s,
             guest_budget_s=settings.guest_budget_s,
-            request_id=request_id_of(request),
+            request_id=name,
             idempotency_key=request.headers.get("x-idempotency-key") or None,
             config_version=request.headers.get("x-ext-config-version"),
             secrets_version=request.headers.get("x-ext-secrets-version"),
@@ -145,6 +146,10 @@ def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
         )
     except EnvelopeError as broken:
         raise InvalidRequest(broken.reason, field=broken.field) from None
+    if call.request_id == name:
+        return call
+    # One name for the client, the log and the runner.
+    return replace(call, request_id=named_in_body(request, call.request_id))
 
 
 def _envelope(result: ExecuteResult) -> Answer:

@@ -57,6 +57,20 @@ async def test_an_envelope_goes_through_and_its_answer_comes_back(
     assert call.envelope["limits"]["timeout_ms"] == 5000
 
 
+@pytest.mark.parametrize(("header", "name"), [(None, "job-1"), ("h-1", "h-1"), ("job-1", "job-1")])
+async def test_a_call_has_one_name_everywhere(
+    gateway: Gateway, runner: FakeRunner, header: str | None, name: str
+) -> None:
+    said = {} if header is None else {"x-request-id": header}
+    async with gateway.client.post(
+        f"{gateway.url}/v1/execute", data=orjson.dumps(ENVELOPE), headers=TOKEN | ROUTING | said
+    ) as answer:
+        assert answer.headers["x-request-id"] == name
+    (call,) = runner.executed
+    assert call.headers["x-request-id"] == name
+    assert call.envelope["context"]["request_id"] == name
+
+
 async def test_an_error_keeps_its_class_and_loses_its_detail(
     gateway: Gateway, runner: FakeRunner
 ) -> None:
