@@ -6,7 +6,7 @@ protocol gives it and nothing of its transport.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from backends.contract import AssetRequest, ExecuteRequest, Pairs
@@ -74,7 +74,10 @@ HOP_BY_HOP = frozenset(
 _PROBE_AGENT = re.compile(r"kube-probe/|knative-[a-z]+-probe|k-network-probe", re.IGNORECASE)
 _FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_MAX_GUEST_NAME = 256
 _MAX_GUEST_VALUE = 8190
+_MAX_GUEST_HEAD = 32 * 1024
+_FEW = 3  # fields that are within that, however long they are
 _MEMORABLE = 64  # characters of a guest's field name
 
 
@@ -261,14 +264,14 @@ def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
 
     A name or value that HTTP could not carry is dropped, never repaired: a guest must not be
     able to write a second header or a second response (RFC 9110 section 5.5). Of a name that
-    comes twice, in whatever case, the last one counts.
+    comes twice, in whatever case, the last one counts. What is beyond 32 KiB is dropped.
 
     >>> guest_to_client((("ETag", '"1"'), ("X-Ext-Note", "a"), ("x-ext-bad", "a\\r\\nb: c")))
     (('etag', '"1"'), ('x-ext-note', 'a'))
     >>> guest_to_client((("etag", '"1"'), ("ETag", '"2"'), ("content-type", "")))
     (('etag', '"2"'),)
     """
-    kept = {}
+    kept: dict[str, str] = {}
     for name, value in headers:
         told = (_known_name if len(name) <= _MEMORABLE else _told_by_guest)(name)
         if not told:
@@ -277,7 +280,17 @@ def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
             kept[told] = value
         else:
             kept.pop(told, None)  # the last one counts, and says nothing
-    return tuple(kept.items())
+    return tuple(kept.items() if len(kept) <= _FEW else _first_of(kept))
+
+
+def _first_of(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """As many as clients take: most refuse a head of more than 64 KiB, some of 16."""
+    left = _MAX_GUEST_HEAD
+    for name, value in fields.items():
+        left -= len(name) + len(value) + len(": \r\n")
+        if left < 0:
+            return
+        yield name, value
 
 
 def _may_be_told(name: str, value: str) -> bool:
@@ -294,6 +307,8 @@ def _is_field_value(value: str) -> bool:
 
 def _told_by_guest(name: str) -> str:
     """The field's name in lower case; empty when a guest has no say in it."""
+    if len(name) > _MAX_GUEST_NAME or not name.isascii():  # a Kelvin sign would become a k
+        return ""
     told = name.lower()
     may = told in GUEST_TO_CLIENT or (told.startswith("x-ext-") and _FIELD_NAME.fullmatch(told))
     return told if may else ""

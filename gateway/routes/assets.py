@@ -256,10 +256,12 @@ def _cache_rule(response: AssetResponse, address: Address) -> CacheRule:
 
     A 304 does not say what the client holds (RFC 9110 section 15.4.5), so the path has to.
     """
-    is_page = address.may_be_page
+    is_page: bool | None = None
     for name, value in response.headers:
-        if name == "content-type":
-            is_page = value.lower().startswith(_HTML)
+        if name == "content-type":  # of two, one is enough
+            is_page = is_page or value.lower().startswith(_HTML)
+    if is_page is None:
+        is_page = address.may_be_page
     return CacheRule.REVALIDATE if is_page else CacheRule.IMMUTABLE
 
 

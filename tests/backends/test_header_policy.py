@@ -64,6 +64,14 @@ def test_a_guests_answer_can_carry_no_second_header(headers: Pairs) -> None:
     assert len(dict(crossed)) == len(crossed)
 
 
+def test_a_guest_writes_no_head_that_clients_refuse() -> None:
+    many = tuple((f"x-ext-{number}", "v" * 8_000) for number in range(500))
+    crossed = guest_to_client(many)
+    assert crossed == many[: len(crossed)]
+    assert 24_000 < sum(len(name) + len(value) + 4 for name, value in crossed) <= 32_768
+    assert guest_to_client((("x-ext-" + "n" * 1_000, "v"), ("x-ext-\u212a", "v"))) == ()
+
+
 @pytest.mark.parametrize("name", ["content-type", "ETag", "X-Ext-A"])
 def test_what_a_guest_says_twice_counts_the_last_time(name: str) -> None:
     other, said = ("cache-control", "no-cache"), (name.lower(), "2")
