@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +49,7 @@ class Dispatcher:
     """
 
     def __init__(self, app: web.Application, templates: Iterable[str], long_way: Handler) -> None:
+        self._app = app
         self._long_way = long_way
         wanted = list(templates)
         self._short_way = re.compile("|".join(f"({pattern_of(one)})" for one in wanted), re.ASCII)
@@ -62,9 +63,20 @@ class Dispatcher:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         prepared = self.find(request.method, request.raw_path)
         if prepared is None:
+            if hdrs.EXPECT in request.headers:
+                return await self._without_expectation(request)
             return await self._long_way(request)
         request._match_info, handler = prepared
         return await handler(request)
+
+    async def _without_expectation(self, request: web.Request) -> web.StreamResponse:
+        """The long way past the library's own answer to Expect: it asks for the body, or refuses
+        with the client's text in its answer, before any middleware has a say."""
+        match = await self._app.router.resolve(request)
+        match.add_app(self._app)
+        match.freeze()
+        request._match_info = match
+        return await _behind_middlewares(self._app, match.handler)(request)
 
     def find(self, method: str, target: str) -> Prepared | None:
         """The match and the handler of this raw target, when it is on the short way."""
@@ -89,8 +101,10 @@ def match_of(app: web.Application, route: web.AbstractRoute) -> UrlMappingMatchI
 
 
 def _prepare(app: web.Application, route: web.AbstractRoute) -> Prepared:
-    match = match_of(app, route)
-    handler: Handler = route.handler
+    return match_of(app, route), _behind_middlewares(app, route.handler)
+
+
+def _behind_middlewares(app: web.Application, handler: Handler) -> Handler:
     for middleware in reversed(app.middlewares):
         handler = partial(middleware, handler=handler)
-    return match, handler
+    return handler

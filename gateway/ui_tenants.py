@@ -82,6 +82,8 @@ class UiTenants:
         return believed.tenant_id
 
     def _read(self, value: str) -> "_Believed | None":
+        if not value.isascii():
+            return None  # none of ours, and the library would fail to encode half a character
         now = self._clock()
         replaced = (signer for until, signer in self._replaced if until > now)
         for signer in (self._signer, *replaced):

@@ -20,21 +20,32 @@ def tenant_of(claims: Claims, claim: str) -> str:
 def user_of(claims: Claims) -> User | None:
     """The person, when the token names one whole: the runner protocol knows no half of it.
 
+    Half a surrogate pair, which JSON can spell, is no text: nobody could be told it.
+
     >>> user_of({"sub": "u1", "email": "ada@example.com", "name": "Ada"}) is None
     True
     >>> user_of({"sub": "u1", "email": "a@b.c", "name": "Ada", "user_type": "client"}).user_id
     'u1'
     """
-    told = [claims.get(claim) for claim in ("sub", "email", "name", "user_type")]
+    told = [_text(claims.get(claim)) for claim in ("sub", "email", "name", "user_type")]
     match told:
         case [str(user_id), str(email), str(name), str(user_type)]:
-            client_id, client_name = claims.get("client_id"), claims.get("client_name")
             return User(
                 user_id=user_id,
                 user_email=email,
                 user_name=name,
                 user_type=user_type,
-                client_id=client_id if isinstance(client_id, str) else None,
-                client_name=client_name if isinstance(client_name, str) else "",
+                client_id=_text(claims.get("client_id")),
+                client_name=_text(claims.get("client_name")) or "",
             )
     return None
+
+
+def _text(claim: object) -> str | None:
+    if not isinstance(claim, str):
+        return None
+    try:
+        claim.encode()
+    except UnicodeEncodeError:
+        return None
+    return claim

@@ -146,6 +146,14 @@ async def test_no_continue_is_sent_for_a_body_that_is_refused(gateway: Gateway) 
     assert fields["connection"] == "close"
 
 
+async def test_nothing_is_there_to_ask_for_a_body(gateway: Gateway) -> None:
+    upload = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n"
+    status, fields, _ = await exchange(gateway, upload + b"Expect: 100-continue\r\n\r\n")
+    assert (status, fields["content-type"]) == (404, "application/problem+json")
+    status, fields, _ = await exchange(gateway, upload + b"Expect: a-miracle\r\n\r\n")
+    assert (status, fields["content-type"]) == (417, "application/problem+json")
+
+
 async def test_continue_is_sent_when_the_body_is_wanted(gateway: Gateway) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(

@@ -101,8 +101,10 @@ def test_a_genuine_token_names_tenant_and_person() -> None:
     )
 
 
-def test_half_a_person_is_nobody() -> None:
-    assert identify(_auth(), _bearer(_token(sub="u1", name="Ada", email=7))).user is None
+@pytest.mark.parametrize("email", [7, None, "half a pair \ud800"])
+def test_half_a_person_is_nobody(email: object) -> None:
+    token = _token(sub="u1", name="Ada", user_type="client", email=email)
+    assert identify(_auth(), _bearer(token)).user is None
 
 
 @pytest.mark.parametrize(
