@@ -1,4 +1,4 @@
-"""`python -m gateway`: the verbs, or none."""
+"""`python -m gateway`: the verbs, or none, which is `serve`."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ def main() -> None:
 
 def _run() -> None:
     """Serving needs no verbs, and not the library that reads them, which it would hold for good."""
-    if len(sys.argv) == 1:
+    if sys.argv[1:] in ([], ["serve"]):
         from gateway.setting_problems import SettingsError
         from gateway.start import load_and_start
 

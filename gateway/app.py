@@ -102,8 +102,13 @@ def create_app(
         on_commit(committed)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
-        slot = Slot(await openers.backend(settings), first=fleet.generation)
-        auth = await _started(caller_auth(settings.auth))
+        backend = await openers.backend(settings)
+        try:
+            auth = await _started(caller_auth(settings.auth))
+        except BaseException:  # told to stop, before it has begun
+            await backend.aclose()
+            raise
+        slot = Slot(backend, first=fleet.generation)
         live = Live(settings, slot, openers.installs(settings), auth)
         app[LIVE] = app[LIVE_REF].now = live
         prober = app[PROBER] = Prober(slot, interval_s=settings.probe_interval_s)
@@ -139,6 +144,9 @@ async def _started(auth: CallerAuth) -> CallerAuth:
     except KeysNotFetched as why:
         # The identity provider may start after us; its callers are told to come back.
         _log.warning("caller_keys_unavailable", reason=why.reason, kept=False)
+    except BaseException:
+        await auth.aclose()
+        raise
     return auth
 
 

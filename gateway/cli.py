@@ -95,6 +95,9 @@ def check(environ: Environ, *, json: bool) -> None:
 @click.pass_obj
 def runner(environ: Environ, *, host: str, port: int | None) -> None:
     """Serve the embedded backend over the runner protocol, for another gateway to use."""
+    from gateway import asking_signals
+
+    asking_signals.remember()  # before anything that takes its time
     from gateway.setting_rules import is_loopback
 
     settings = loaded_settings(environ)

@@ -71,10 +71,11 @@ class Reloader:
         self._one_at_a_time = asyncio.Lock()
         self._signalled: asyncio.Task[None] | None = None
         self._is_waiting = False
+        self._is_closed = False
 
     def signalled(self) -> None:
         """See Reloading."""
-        if not self._is_waiting:
+        if not (self._is_waiting or self._is_closed):
             self._is_waiting = True
             self._signalled = asyncio.create_task(self._reload_for_signal(), name="reload")
 
@@ -89,7 +90,8 @@ class Reloader:
             return await self._reload(plan=plan, trigger=trigger)
 
     async def aclose(self) -> None:
-        """See Reloading."""
+        """See Reloading. Whoever asks for a reload from now on is refused."""
+        self._is_closed = True
         if self._signalled is not None:
             self._signalled.cancel()
             await asyncio.gather(self._signalled, return_exceptions=True)
@@ -107,6 +109,8 @@ class Reloader:
             plan=plan,
         )
         with _refusals_noted(receipt):
+            if self._is_closed:
+                raise Refused("stopping")
             await self._attempt.run(receipt)
         receipt.took_ms = ms_since(began)
         self._receipts.add(receipt)

@@ -13,8 +13,10 @@ import structlog
 from aiohttp import web
 
 from backends.errors import BackendError
+from gateway import asking_signals
 from gateway.allocator import give_back_at_intervals, keep_large_blocks
 from gateway.app import create_app
+from gateway.done_before import done_before
 from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
 from gateway.keys import LIVE, RELOADER, STATE
@@ -124,7 +126,7 @@ class Alone:
             serving.stop.set()
 
         hand_over = HandOver(lambda: serving.sockets, self._environ, leave)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, hand_over.asked)
+        asking_signals.answer(signal.SIGUSR2, hand_over.asked, asyncio.get_running_loop())
         _log.info("started", origin=origin, pid=os.getpid())
         await self._announce(origin, settings, app)
         self._env_watch.start()
@@ -173,22 +175,28 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
     listen = settings.listen
     certificate = certificate_of(listen)
     server = GatewayRunner(app, listen, shutdown_s=settings.drain_s)
-    await server.setup()
+    serving = Serving(server, certificate)
+    _stop_on_signals(serving)
+    if not await done_before(serving.stop, server.setup()):
+        asking_signals.ignore()
+        _log.info("stopped")
+        return
     try:
-        serving = Serving(server, certificate)
         sockets = host.sockets(listen)
         await serving.accept_on(sockets)
-        _on_signals(app, serving)
+        _reload_on_signals(app, serving)
         await host.started(origin_of(listen, sockets), settings, app, serving)
         _spare_the_collector()
         giving_back = asyncio.create_task(give_back_at_intervals(), name="give-back")
         await serving.stop.wait()
+        asking_signals.ignore()
         giving_back.cancel()
         app[STATE].stopping = True
         _log.info("stopping", drain_s=app[LIVE].settings.drain_s)
         await host.stopping()
         await serving.wind_up()
     finally:
+        asking_signals.ignore()  # where it was not told to stop
         await server.cleanup()
         await host.stopped()
         _log.info("stopped")
@@ -206,8 +214,8 @@ def _spare_the_collector() -> None:
     gc.set_threshold(5_000, 20, 100)
 
 
-def _on_signals(app: web.Application, serving: Serving) -> None:
-    """SIGHUP reloads; the first SIGTERM or SIGINT stops in order, the second at once."""
+def _stop_on_signals(serving: Serving) -> None:
+    """The first SIGTERM or SIGINT stops in order, the second at once."""
     loop = asyncio.get_running_loop()
 
     def ask_to_stop() -> None:
@@ -215,14 +223,21 @@ def _on_signals(app: web.Application, serving: Serving) -> None:
             loop.remove_signal_handler(number)
         serving.stop.set()
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop)
+
+
+def _reload_on_signals(app: web.Application, serving: Serving) -> None:
+    """SIGHUP reloads."""
+
     def reload() -> None:
+        if serving.stop.is_set():
+            return
         if serving.certificate is not None:
             serving.certificate.reread()
         app[RELOADER].signalled()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask_to_stop)
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    asking_signals.answer(signal.SIGHUP, reload, asyncio.get_running_loop())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gateway import asking_signals
 from gateway.lean_structlog import load_structlog
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def load_and_start(environ: Mapping[str, str]) -> int:
     Raises:
         SettingsError: nothing was started.
     """
+    asking_signals.remember()
     load_structlog()  # before anything else does
     from gateway.settings import load
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway import asking_signals
 from gateway.app import create_app
 from gateway.guest_process.start import SERVES, Told, open_link
 from gateway.listeners import Sockets
@@ -75,6 +76,7 @@ async def _pass_lines_on(writer: asyncio.StreamWriter) -> None:
 
 def main(descriptor: int) -> int:
     """Serve until the gateway is gone. Returns the exit status."""
+    asking_signals.remember()
     link = socket.socket(fileno=descriptor)
     try:
         told: Told = first_message(link)

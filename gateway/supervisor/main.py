@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 
+from gateway import asking_signals
+from gateway.done_before import done_before
 from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
 from gateway.listeners import Sockets, listening, origin_of, without_inherited
@@ -53,7 +55,10 @@ def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
 
 
 async def _run(supervisor: "Supervisor") -> signal.Signals | None:
-    return await supervisor.run()
+    try:
+        return await supervisor.run()
+    finally:
+        asking_signals.ignore()  # where it was not told to stop
 
 
 class Supervisor:
@@ -102,7 +107,7 @@ class Supervisor:
         """
         self._on_signals()
         listen = self._together.settings.listen
-        if await self._start():
+        if await done_before(self._stop, self._crew.start()):
             origin = origin_of(listen, self._by_place[0])
             _log.info("started", origin=origin, pid=os.getpid(), workers=self._crew.size)
             self._all_started.set()
@@ -115,20 +120,8 @@ class Supervisor:
         await self._end()
         return self._at_once
 
-    async def _start(self) -> bool:
-        """Start the workers; False when it was stopped before they were."""
-        starting = asyncio.create_task(self._crew.start())
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if starting.done():
-            await starting
-            return True
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        return False
-
     async def _end(self) -> None:
+        asking_signals.ignore()
         drain_s = self._together.settings.drain_s
         _log.info("stopping", drain_s=drain_s)
         notify(self._environ, STOPPING)
@@ -165,8 +158,8 @@ class Supervisor:
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ask_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        loop.add_signal_handler(signal.SIGUSR2, hand_over.asked)
+        asking_signals.answer(signal.SIGHUP, reload, loop)
+        asking_signals.answer(signal.SIGUSR2, hand_over.asked, loop)
 
     def _start_of(self, place: int, descriptors: tuple[tuple[int, ...], ...]) -> Start:
         return Start(

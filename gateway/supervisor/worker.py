@@ -5,7 +5,6 @@ at the other end of its channel: when that is gone, it finishes what runs and go
 """
 
 import os
-import signal
 import socket
 import sys
 from functools import partial
@@ -13,6 +12,7 @@ from functools import partial
 import structlog
 from aiohttp import web
 
+from gateway import asking_signals
 from gateway.app import create_app
 from gateway.hand_over import LINGER_S
 from gateway.listeners import Sockets
@@ -69,9 +69,8 @@ class Worker:
 
 def main(descriptor: int) -> int:
     """Serve until told to stop. Returns the exit status."""
-    # A signal that comes before there is a loop ends this process; one for the terminal does
-    # not reach it at all, because it has a session of its own.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # One for the terminal does not reach this process, because it has a session of its own.
+    asking_signals.remember()
     end = socket.socket(fileno=descriptor)
     try:
         start: Start = first_message(end)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.keys import PROBER
+from gateway.keys import PROBER, RECEIPTS, RELOADER
 from tests.fakes.runner import FakeRunner, HttpAnswer
 from tests.gateway.harness import HASH, Gateway, KnownInstalls, in_front_of, running
 
@@ -215,3 +215,12 @@ async def test_the_ui_url_is_what_the_backend_says(gateway: Gateway) -> None:
         "backend": "docker",
         "generation": 1,
     }
+
+
+async def test_a_reload_during_a_stop_is_refused(gateway: Gateway) -> None:
+    reloader = gateway.app[RELOADER]
+    await reloader.aclose()
+    reloader.signalled()
+    receipt = await reloader.reload()
+    assert (receipt.outcome, receipt.reason) == ("refused", "stopping")
+    assert len(gateway.app[RECEIPTS].newest_first()) == 1  # and the signal left none

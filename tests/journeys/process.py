@@ -48,7 +48,7 @@ class GatewayProcess:
         return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+        os.kill(self.pid, number)  # send_signal() would reap it, and lose its exit status
 
     async def event(self, name: str, **fields: object) -> Line:
         """The first log line of this event with these fields, as soon as there is one."""
@@ -96,7 +96,7 @@ async def gateway_process(
     *arguments: str,
     environ: Mapping[str, str],
     env_file: Mapping[str, str],
-    awaited: str = "started",
+    awaited: str | None = "started",
     sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[GatewayProcess]:
     """Start the program in `folder`, wait until it listens, and see it end.
@@ -105,7 +105,8 @@ async def gateway_process(
         environ: its process environment; PATH aside, nothing of this one's is passed on.
         env_file: the variables that its env file holds at first.
         sockets: passed on as a service manager passes them.
-        awaited: the event to wait for instead, of a program that does not come to listen.
+        awaited: the event to wait for instead, of a program that does not come to listen;
+            None: nothing is waited for.
     """
     path = folder / "gateway.env"
     path.write_text("".join(f"{name}={value}\n" for name, value in env_file.items()))
@@ -133,7 +134,8 @@ async def gateway_process(
         readers.create_task(gateway.read_log())
         readers.create_task(gateway.read_output())
         try:
-            gateway.url = (await gateway.event(awaited)).get("origin", "")
+            if awaited is not None:
+                gateway.url = (await gateway.event(awaited)).get("origin", "")
             yield gateway
         finally:
             if process.returncode is None:
