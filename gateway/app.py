@@ -1,7 +1,6 @@
 """Puts the parts together: the only module that knows all three packages."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
@@ -87,7 +86,7 @@ def create_app(
     app[LINES_DROPPED] = lines_dropped
     app[IN_FLIGHT] = InFlight()
     app[UI_TENANTS] = UiTenants(
-        _signing_key(settings), on_remembered=partial(fleet.tell, UI_TENANT)
+        settings.variables.gateway_proxy_key, on_remembered=partial(fleet.tell, UI_TENANT)
     )
     app[UI_WATCHERS] = Places(MAX_WATCHERS, retry_after_s=5, reason="too_many_pages_watching")
     cache = app[ASSET_CACHE] = AssetCache(
@@ -96,8 +95,7 @@ def create_app(
 
     def commit(committed: Settings) -> None:
         # In the switch itself: what was granted under the old backend no longer counts.
-        if key := committed.variables.gateway_proxy_key:
-            app[UI_TENANTS].follow(key)
+        app[UI_TENANTS].follow(committed.variables.gateway_proxy_key)
         cache.reconfigure(max_bytes=committed.asset_cache_bytes, folder=committed.asset_cache_dir)
         on_commit(committed)
 
@@ -148,8 +146,3 @@ async def _started(auth: CallerAuth) -> CallerAuth:
         await auth.aclose()
         raise
     return auth
-
-
-def _signing_key(settings: Settings) -> str:
-    """One key for all workers and replicas, which share the gateway key; alone, any key will do."""
-    return settings.variables.gateway_proxy_key or secrets.token_urlsafe()

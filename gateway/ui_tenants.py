@@ -10,6 +10,7 @@ are switched on, what a page's address said is remembered by the process that se
 by the others of its fleet.
 """
 
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -26,6 +27,9 @@ from gateway.settings import Settings
 PARAMETER: Final = "_ext"
 COOKIE: Final = "ext-ui-tenant"
 LIFETIME_S: Final = 12 * 3600
+GRACE_S: Final = 10 * 60
+"""How long a key still counts that was replaced, for the pages that are open. No longer, for it
+may have been replaced because others have it; and what they sign bears any date they like."""
 KEYS_KEPT: Final = 4
 MAX_BELIEVED: Final = 4096
 REMEMBERED: Final = 10_000
@@ -38,14 +42,15 @@ class UiTenants:
     """Signs and verifies tenants in page addresses and cookies.
 
     Args:
-        key: the signing secret; every worker and replica of one gateway needs the same.
+        key: the signing secret; every worker and replica of one gateway needs the same. None:
+            one that nobody else has, which will do for whoever is alone.
         on_remembered: told what is remembered here, for other processes to `note`.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        key: str,
+        key: str | None,
         *,
         on_remembered: Callable[[str, str, str], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
@@ -56,17 +61,24 @@ class UiTenants:
         self._signer = _signer(key)
         # All files of a page bring the same value, and reading it costs more than a small file.
         self._believed: Memo[str, _Believed] = Memo(MAX_BELIEVED)
-        self._replaced: list[tuple[float, URLSafeTimedSerializer]] = []  # until when, newest first
+        self._replaced: list[_Replaced] = []  # newest first
         self._remembered: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
-    def follow(self, key: str) -> None:
-        """Sign with `key` from now on. What older keys have signed counts until it expires."""
+    def follow(self, key: str | None) -> None:
+        """Sign with `key` from now on.
+
+        What the one before has signed until now counts for GRACE_S more, and so does what was
+        remembered on its word.
+        """
         if key == self._key:
             return
-        self._replaced.insert(0, (self._clock() + LIFETIME_S, self._signer))
+        until = self._clock() + GRACE_S
+        self._replaced.insert(0, _Replaced(self._signer, time.time(), until))
         del self._replaced[KEYS_KEPT:]
         self._key, self._signer = key, _signer(key)
         self._believed.clear()
+        for bundle, (tenant_id, expires) in self._remembered.items():
+            self._remembered[bundle] = (tenant_id, min(expires, until))
 
     def sign(self, tenant_id: str, extension_id: str, content_hash: str) -> str:
         """A value that says: this tenant may see this bundle of this extension."""
@@ -84,19 +96,17 @@ class UiTenants:
     def _read(self, value: str) -> "_Believed | None":
         if not value.isascii():
             return None  # none of ours, and the library would fail to encode half a character
+        read = _loaded(self._signer, value)
+        if read is not None:
+            return self._believed.keep(value, read)
         now = self._clock()
-        replaced = (signer for until, signer in self._replaced if until > now)
-        for signer in (self._signer, *replaced):
-            try:
-                said, signed_at = signer.loads(value, max_age=LIFETIME_S, return_timestamp=True)
-            except BadData:
-                continue
-            match said:
-                case [str(tenant_id), str(extension), str(bundle)]:
-                    until = signed_at.timestamp() + LIFETIME_S
-                    believed = _Believed(tenant_id, (extension, bundle), until)
-                    return self._believed.keep(value, believed)
-            return None
+        for old in self._replaced:
+            read = _loaded(old.signer, value)
+            if read is not None:
+                if old.until <= now or read.signed_at > old.replaced_at:
+                    return None
+                until = min(read.until, time.time() + old.until - now)
+                return self._believed.keep(value, read._replace(until=until))
         return None
 
     def remember(self, tenant_id: str, extension_id: str, content_hash: str) -> None:
@@ -119,15 +129,36 @@ class UiTenants:
 
 
 class _Believed(NamedTuple):
-    """What a valid value says."""
+    """What a valid value says. Times are seconds since the epoch."""
 
     tenant_id: str
     bundle: tuple[str, str]  # extension, content hash
-    until: float  # seconds since the epoch
+    signed_at: float
+    until: float
 
 
-def _signer(key: str) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(key, salt="extension-ui-tenant")
+class _Replaced(NamedTuple):
+    """What verifies a key that is not signed with any more."""
+
+    signer: URLSafeTimedSerializer
+    replaced_at: float  # seconds since the epoch
+    until: float  # on the given clock
+
+
+def _signer(key: str | None) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(key or secrets.token_urlsafe(), salt="extension-ui-tenant")
+
+
+def _loaded(signer: URLSafeTimedSerializer, value: str) -> _Believed | None:
+    try:
+        said, dated = signer.loads(value, max_age=LIFETIME_S, return_timestamp=True)
+    except BadData:
+        return None
+    match said:
+        case [str(tenant_id), str(extension), str(bundle)]:
+            at = dated.timestamp()
+            return _Believed(tenant_id, (extension, bundle), at, at + LIFETIME_S)
+    return None
 
 
 def value_in_cookies(fields: Iterable[tuple[str, str]]) -> str:

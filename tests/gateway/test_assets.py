@@ -1,13 +1,18 @@
 """UI files: the same bytes, our caching, and a tenant nobody can choose."""
 
 import asyncio
+import json
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import ClientError
 from yarl import URL
 
+from gateway.keys import UI_TENANTS
 from gateway.routes import heartbeats
+from gateway.ui_tenants import UiTenants
+from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.raw_runner import RawRunner, Wire, head, response, send
 from tests.fakes.runner import FakeRunner, HttpAnswer, UiFile
 from tests.gateway.harness import HASH, Gateway, in_front_of, running
@@ -369,6 +374,27 @@ async def test_where_a_proxy_renames_the_path_the_cookie_has_the_name_that_brows
         f"Path=/runner/{folder}",
         f"Path=/extensions/{folder}",
     ]
+
+
+async def test_a_key_that_is_taken_away_is_followed_too(runner: FakeRunner, tmp_path: Path) -> None:
+    provider, keys = IdentityProvider(), tmp_path / "keys.json"
+    keys.write_text(json.dumps(provider.document))
+    environ = in_front_of(
+        runner,
+        GATEWAY_AUTH="jwt",
+        GATEWAY_JWT_ISSUER=ISSUER,
+        GATEWAY_JWT_AUDIENCE=AUDIENCE,
+        GATEWAY_JWT_KEY_FILE=str(keys),
+        GATEWAY_PROXY_KEY=KEY,
+    )
+    async with running(environ) as gateway:
+        del gateway.environ["GATEWAY_PROXY_KEY"]
+        async with gateway.client.post(f"{gateway.url}/gateway/v1/reload") as answer:
+            assert (await answer.json())["outcome"] == "switched"
+        of_a_thief = UiTenants(KEY)
+        known = gateway.app[UI_TENANTS]
+        signed = known.sign("t-1", "registry-1", HASH)
+        assert of_a_thief.verify(signed, "registry-1", HASH) is None
 
 
 async def test_a_new_gateway_key_signs_at_once_and_what_the_old_one_signed_still_counts(
