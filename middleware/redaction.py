@@ -76,7 +76,7 @@ class Redactor:
     def _field(self, name: str, value: object, depth: int) -> object:
         if value is None or isinstance(value, bool):
             return value
-        return MASK if _is_sensitive(name) else self._value(value, depth)
+        return MASK if _is_masked(name) else self._value(value, depth)
 
     def _value(self, value: object, depth: int) -> object:
         match value:
@@ -142,9 +142,17 @@ def _spellings_of(secrets: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(spellings, key=len, reverse=True))
 
 
-@lru_cache(maxsize=512)  # the names of fields are few, and asked about for every line
-def _is_sensitive(name: str) -> bool:
+def is_sensitive(name: str) -> bool:
+    """Whether what goes by this name is not to be shown.
+
+    >>> is_sensitive("x-gateway-key"), is_sensitive("x-request-id")
+    (True, False)
+    """
     return any(word.lower() in SENSITIVE_WORDS for word in _WORDS.findall(name))
+
+
+# The names of a log's fields are few, and asked about for every line.
+_is_masked: Final = lru_cache(maxsize=512)(is_sensitive)
 
 
 def _shown(value: object) -> str:

@@ -3,24 +3,31 @@
 One page's requests send alike fields, and so do the calls of one client. What they mean is
 worked out once. A block that holds a credential is known by a keyed hash of its bytes alone, and
 its credential is read anew from each request or, while it is the same, once for its connection:
-nothing secret outlives the connection that brought it.
+no credential outlives the connection that brought it. Cookies do, and what was understood of the
+person whom a block names, within these bounds.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
 from backends.memo import Memo
+from middleware.caller import USER_HEADER
+from middleware.redaction import is_sensitive
 
 MAX_BLOCKS: Final = 256
 MAX_BYTES: Final = 2048
 """Of a block that is remembered."""
 
-CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-gateway-key"})
-"""Fields whose value is one. Cookies are not among them: they are the pages' own, and bounded."""
+_NO_CREDENTIALS: Final = frozenset({
+    "cookie",  # all files of a page bring the same ones, and are to be found by them
+    "x-ext-config-version", "x-ext-secrets-version", "x-idempotency-key",
+})  # fmt: skip
+"""Fields that sound like credentials to a log, which can afford to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +89,12 @@ class Blocks:
         """
         if len(raw) > MAX_BYTES:
             return None
-        secret = not CREDENTIALS.isdisjoint(fields)
-        open_fields = {name: value for name, value in fields.items() if name not in CREDENTIALS}
+        secret = credentials_among(fields)
+        open_fields = {name: value for name, value in fields.items() if name not in secret}
         length = fields.get("content-length")
         block = Block(
             MappingProxyType(open_fields),
-            _credentials_in(raw) if secret else (),
+            _values_in(raw, secret) if secret else (),
             None if length is None else int(length),
         )
         if secret:
@@ -100,13 +107,30 @@ class Blocks:
         return blake2b(raw, digest_size=16, key=self._key).digest()
 
 
-def _credentials_in(raw: bytes) -> tuple[tuple[str, int, int], ...]:
+def credentials_among(names: Iterable[str]) -> frozenset[str]:
+    """The fields whose value is a credential, or a person, of these.
+
+    Args:
+        names: in lower case.
+
+    >>> sorted(credentials_among(["host", "cookie", "authorization", "x-api-key"]))
+    ['authorization', 'x-api-key']
+    """
+    return frozenset(filter(_is_credential, names))
+
+
+@lru_cache(maxsize=512)
+def _is_credential(name: str) -> bool:
+    return name == USER_HEADER or (is_sensitive(name) and name not in _NO_CREDENTIALS)
+
+
+def _values_in(raw: bytes, names: frozenset[str]) -> tuple[tuple[str, int, int], ...]:
     found, end = [], -2
     for line in raw.split(b"\r\n"):
         end += 2 + len(line)
         raw_name, _, raw_value = line.partition(b":")
         name = raw_name.decode("ascii", "replace").lower()
-        if name in CREDENTIALS:
+        if name in names:
             found.append((name, end - len(raw_value.lstrip(b" \t")), end))
     return tuple(found)
 

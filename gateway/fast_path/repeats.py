@@ -11,7 +11,7 @@ from typing import Final
 
 from backends.memo import Memo
 from backends.slot import Generation
-from gateway.fast_path.blocks import CREDENTIALS
+from gateway.fast_path.blocks import credentials_among
 from gateway.fast_path.request import FastRequest
 from gateway.live import Policies
 from middleware.backend_tag import ServedBy
@@ -66,6 +66,6 @@ class Repeats:
 
     def remember(self, question: bytes, request: FastRequest, repeat: Repeat) -> None:
         """Keep it, unless it is long or holds a credential."""
-        if len(question) > MAX_BYTES or not CREDENTIALS.isdisjoint(request.fields):
+        if len(question) > MAX_BYTES or credentials_among(request.fields):
             return
         self.known.keep(question, repeat)

@@ -128,7 +128,13 @@ def test_known_fields_vouch_for_nothing_else(raw: bytes) -> None:
     assert reader.read(raw) == Unfit(UNKNOWN)
 
 
-@pytest.mark.parametrize("name", ["Authorization", "X-Gateway-Key", "Proxy-Authorization"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization", "Proxy-Authorization", "X-Gateway-Key", "X-Gateway-Admin-Token",
+        "X-Gateway-User", "X-Runner-Service-Token", "X-API-Key", "X-Of-Somebody-Elses-Secret",
+    ],
+)  # fmt: skip
 def test_a_credential_is_read_from_each_request_and_kept_from_none(name: str) -> None:
     def read(secret: str) -> Parsed | Unfit:
         head = f"POST /a HTTP/1.1\r\nHost: a\r\n{name}:  {secret}\r\nContent-Length: 2\r\n\r\nok"
