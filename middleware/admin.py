@@ -7,6 +7,7 @@ of its own choosing.
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +21,12 @@ from middleware.source import Source
 TOKEN_HEADER: Final = "x-gateway-admin-token"  # noqa: S105 - the name of a field, not a token
 
 _CHALLENGE: Final = 'Bearer realm="gateway admin"'
-_FORWARDED: Final = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_HOST)
+_OF_PROXIES: Final = re.compile(
+    r"forwarded|via|cdn-loop"  # RFC 7239, RFC 9110 section 7.6.3, RFC 8586
+    r"|x-(forwarded|real|original|envoy|azure|appengine|arr|proxyuser)-.*|cf-.*|.*client-?ip",
+    re.ASCII,
+)
+"""Names of fields that proxies, tunnels and content networks add, of which some add one alone."""
 _OWN_SITE: Final = frozenset({"same-origin", "same-site", "none"})
 
 
@@ -81,7 +87,7 @@ def _require_local(auth: AdminAuth, request: web.BaseRequest) -> None:
     if not _is_loopback(_host_name(f"//{request.host}")):
         raise Forbidden("admin_host_not_loopback")
     # A proxy or tunnel on this machine lends its loopback address to the whole world.
-    if any(name in request.headers for name in _FORWARDED):
+    if any(_OF_PROXIES.fullmatch(name.lower().replace("_", "-")) for name in request.headers):
         raise Forbidden("admin_through_proxy")
     # Browsers say where a call comes from; tools such as curl say nothing and may pass.
     site = request.headers.get("Sec-Fetch-Site")

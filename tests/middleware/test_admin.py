@@ -16,6 +16,13 @@ TOKEN: Final = "an admin's own token"
 GUARDED: Final = AdminAuth(token=TOKEN, loopback_listener=False)
 OPEN: Final = AdminAuth(token=None, loopback_listener=True)
 
+OF_PROXIES: Final = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X_Forwarded_For",
+    "x_real_ip", "X-Real-IP", "Via", "CF-Connecting-IP", "CF-Ray", "True-Client-IP",
+    "Fastly-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Original-Forwarded-For",
+    "X-Envoy-External-Address", "CDN-Loop", "X-Azure-ClientIP",
+)  # fmt: skip
+
 
 async def _done(_request: web.Request) -> web.Response:
     return web.Response(text="done")
@@ -92,6 +99,7 @@ async def test_other_routes_need_no_admin(aiohttp_client: AiohttpClient) -> None
         ("Host: gateway.localhost:8787",),
         ("Host: localhost:8787", "Origin: http://localhost:8787", "Sec-Fetch-Site: same-origin"),
         ("Host: localhost:8787", "Sec-Fetch-Site: none"),
+        ("Host: localhost", "X-Request-Id: r", "User-Agent: curl", "Accept: */*", "Viable: yes"),
     ],
 )
 async def test_without_a_token_this_machine_may(
@@ -112,7 +120,10 @@ async def test_without_a_token_this_machine_may(
         (("Host: localhost", "Sec-Fetch-Site: cross-site"), b"admin_cross_site"),
         (("Host: localhost:8787", "Origin: http://localhost:3000"), b"admin_cross_site"),
         (("Host: localhost:8787", "Origin: null"), b"admin_cross_site"),
-        (("Host: localhost", "X-Forwarded-For: 192.0.2.1"), b"admin_through_proxy"),
+        *(
+            (("Host: localhost", f"{field}: 192.0.2.1"), b"admin_through_proxy")
+            for field in OF_PROXIES
+        ),
     ],
 )
 async def test_without_a_token_a_web_page_or_a_tunnel_may_not(
