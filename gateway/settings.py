@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from backends.settings import BackendSettings, EmbeddedSettings
 from gateway.backend_settings import (
@@ -279,7 +280,13 @@ def _workers(wanted: int | Literal["auto"]) -> int:
 def _auth(values: Variables) -> AuthSettings:
     match values.gateway_auth:
         case "dev":
-            return DevAuth(tenant=values.gateway_dev_tenant)
+            origins = values.ext_gateway_allowed_origins
+            names = {urlsplit(each).hostname for each in (*origins, values.runner_public_base)}
+            return DevAuth(
+                tenant=values.gateway_dev_tenant,
+                hosts=frozenset(name for name in names if name),
+                origins=frozenset(origins),
+            )
         case "proxy":
             return ProxyAuth(key=values.gateway_proxy_key or "")
         case "jwt":

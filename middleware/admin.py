@@ -1,22 +1,19 @@
 """Who may look at and replace the backend: whoever holds the admin token.
 
-Without a token only this machine may, which takes more than a loopback peer: any web page
-open in a local browser can send requests to loopback too, and by DNS rebinding under a name
-of its own choosing.
+Without a token only this machine may, which takes more than a loopback peer: see web_pages.py.
 """
 
 import hmac
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import hdrs, web
-from yarl import URL
 
 from middleware.errors import Forbidden, InvalidRequest, Unauthenticated
 from middleware.guard import Guard
 from middleware.source import Source
+from middleware.web_pages import host_name, is_cross_site, is_loopback
 
 TOKEN_HEADER: Final = "x-gateway-admin-token"  # noqa: S105 - the name of a field, not a token
 
@@ -27,7 +24,6 @@ _OF_PROXIES: Final = re.compile(
     re.ASCII,
 )
 """Names of fields that proxies, tunnels and content networks add, of which some add one alone."""
-_OWN_SITE: Final = frozenset({"same-origin", "same-site", "none"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,34 +78,15 @@ def _given_token(request: web.BaseRequest) -> str | None:
 
 
 def _require_local(auth: AdminAuth, request: web.BaseRequest) -> None:
-    if not (auth.loopback_listener and _is_loopback(request.remote or "")):
+    if not (auth.loopback_listener and is_loopback(request.remote or "")):
         raise Forbidden("admin_token_not_configured")
-    if not _is_loopback(_host_name(f"//{request.host}")):
+    if not is_loopback(host_name(request.host)):
         raise Forbidden("admin_host_not_loopback")
     # A proxy or tunnel on this machine lends its loopback address to the whole world.
     if any(_OF_PROXIES.fullmatch(name.lower().replace("_", "-")) for name in request.headers):
         raise Forbidden("admin_through_proxy")
-    # Browsers say where a call comes from; tools such as curl say nothing and may pass.
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None and site not in _OWN_SITE:
+    if is_cross_site(request.headers):
         raise Forbidden("admin_cross_site")
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and origin.partition("://")[2] != request.host:
         raise Forbidden("admin_cross_site")
-
-
-def _host_name(authority: str) -> str:
-    try:
-        return URL(authority, encoded=True).host or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    # No public name server can answer for these (RFC 6761 section 6.3).
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -15,12 +15,13 @@ from multidict import MultiMapping
 from backends.contract import User, is_identifier
 from middleware.access_log import note
 from middleware.carried import FIELDS_MADE, carried
-from middleware.errors import InvalidRequest, TenantMismatch, Unauthenticated
+from middleware.errors import Forbidden, InvalidRequest, TenantMismatch, Unauthenticated
 from middleware.guard import Guard
 from middleware.jwt_claims import tenant_of, user_of
 from middleware.jwt_tokens import MISSING, JwtAuth
 from middleware.source import Source
 from middleware.user_header import parse_user
+from middleware.web_pages import host_name, is_cross_site, is_loopback
 
 KEY_HEADER: Final = "x-gateway-key"
 USER_HEADER: Final = "x-gateway-user"
@@ -41,9 +42,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class DevAuth:
-    """Everybody is this one tenant: for a developer's own machine."""
+    """Everybody is this one tenant: for a developer's own machine.
+
+    Args:
+        hosts: the names that it may be asked by besides those of loopback.
+        origins: whose pages may change something besides those of its own site.
+    """
 
     tenant: str
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class ProxyAuth:
 
 Auth = DevAuth | ProxyAuth | JwtAuth
 
+_SAFE: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _CREDENTIAL: Final = {ProxyAuth: KEY_HEADER, JwtAuth: hdrs.AUTHORIZATION}
 
 CALLER = web.RequestKey("caller", Caller)
@@ -68,11 +77,13 @@ def caller(source: Source[Auth], *, required: bool) -> Guard:
             without a key or token passes without CALLER; one with a wrong one is refused
             there too, for it says that somebody is misconfigured or guessing.
 
-    The guard raises what `identify` raises.
+    The guard raises what `require_developer` and `identify` raise.
     """
 
     def recognise(request: web.Request) -> None:
         auth = source()
+        if isinstance(auth, DevAuth):
+            require_developer(auth, request)
         made = carried(request, FIELDS_MADE)
         judged = None if made is None else made.get(recognise)
         if judged is not None and judged[0] is auth:
@@ -90,6 +101,27 @@ def caller(source: Source[Auth], *, required: bool) -> Guard:
     return recognise
 
 
+def require_developer(auth: DevAuth, request: web.BaseRequest) -> None:
+    """Return unless a web page asks that the developer happens to look at.
+
+    An app in front names itself in X-Forwarded-Host, which proves nothing and is not asked for.
+
+    Raises:
+        Forbidden: asked by a name that is not this machine's, as after DNS rebinding; or a page
+            of another site would change something.
+    """
+    headers = request.headers
+    authority = headers.get(hdrs.HOST)
+    if authority is not None:
+        host = host_name(authority)
+        if not (is_loopback(host) or host in auth.hosts):
+            raise Forbidden("dev_host_not_loopback")
+    if request.method in _SAFE or not is_cross_site(headers):
+        return
+    if headers.get(hdrs.ORIGIN) not in auth.origins:
+        raise Forbidden("dev_cross_site")
+
+
 def identify(auth: Auth, headers: MultiMapping[str]) -> Caller:
     """Who these headers belong to.
 
@@ -105,7 +137,7 @@ def identify(auth: Auth, headers: MultiMapping[str]) -> Caller:
     'acme'
     """
     match auth:
-        case DevAuth(tenant):
+        case DevAuth(tenant=tenant):
             _same_tenant(tenant, _single(headers, TENANT_HEADER))
             _same_tenant(tenant, _single(headers, OTHER_TENANT_HEADER))
             return Caller(tenant_id=tenant, via="dev")

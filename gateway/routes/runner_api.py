@@ -7,7 +7,7 @@ changes nothing else. `python -m gateway runner` answers with the same handler.
 import hmac
 from dataclasses import replace
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from backends.contract import ExecuteRequest, ExecuteResult
 from backends.envelope import decode_request, decode_warmup, encode_result
@@ -21,7 +21,7 @@ from gateway.routes.delegate import delegated
 from gateway.routes.prompt import Prompted
 from middleware.access_log import note
 from middleware.body_limit import read_body
-from middleware.caller import KEY_HEADER, DevAuth, ProxyAuth
+from middleware.caller import KEY_HEADER, DevAuth, ProxyAuth, require_developer
 from middleware.errors import InvalidRequest, Unauthenticated
 from middleware.request_id import named_in_body, request_id_of
 from middleware.service_auth import SERVICE_TOKEN
@@ -109,6 +109,7 @@ def require_service(request: web.Request) -> None:
 
     Raises:
         Unauthenticated: anything else.
+        Forbidden: that machine, but a web page that is open there.
     """
     live = request.app[LIVE]
     token, auth = request[SERVICE_TOKEN], live.settings.auth
@@ -123,6 +124,10 @@ def require_service(request: web.Request) -> None:
         raise Unauthenticated("missing_service_token", challenge=_CHALLENGE)
     if not (isinstance(auth, DevAuth) and live.settings.listen.is_loopback):
         raise Unauthenticated("service_token_not_configured", challenge=_CHALLENGE)
+    # Browsers name the page with every POST, gateways never do; and a gateway may know this
+    # runner by any name, as behind the proxy of a pod.
+    if hdrs.ORIGIN in request.headers:
+        require_developer(auth, request)
 
 
 def _knows(secret: str | None, said: str | None) -> bool:

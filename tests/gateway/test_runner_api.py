@@ -183,3 +183,19 @@ async def test_a_runner_that_fails_is_a_problem_document(
         "POST", "/v1/execute", data=orjson.dumps(ENVELOPE), headers=TOKEN | ROUTING
     )
     assert (status, problem["error"]) == (502, "bad_gateway")
+
+
+async def test_without_a_token_a_web_page_runs_nothing(runner: FakeRunner) -> None:
+    environ = in_front_of(runner)
+    del environ["RUNNER_SERVICE_TOKEN"]
+    async with running(environ) as gateway:
+        await post(gateway, ROUTING | {"Host": "runner.example"})  # as a gateway calls it
+        for headers, reason in (
+            ({"Host": "evil.example", "Origin": "http://evil.example"}, "dev_host_not_loopback"),
+            ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, "dev_cross_site"),
+        ):
+            status, problem = await gateway.problem(
+                "POST", "/v1/execute", headers=ROUTING | headers, data=orjson.dumps(ENVELOPE)
+            )
+            assert (status, problem["error"], problem["reason"]) == (403, "forbidden", reason)
+    assert len(runner.executed) == 1

@@ -54,6 +54,18 @@ def test_nothing_configured_is_a_gateway_on_loopback_with_the_embedded_backend()
     assert (settings.log_format, settings.log_level) == ("json", "info")
 
 
+def test_in_dev_mode_the_names_that_are_configured_lead_here() -> None:
+    told = {
+        "RUNNER_PUBLIC_BASE": "https://Ext.example:8443/runner",
+        "EXT_GATEWAY_ALLOWED_ORIGINS": "https://app.example:3000",
+    }
+    assert load(told, on_terminal=False).auth == DevAuth(
+        tenant="dev",
+        hosts=frozenset({"ext.example", "app.example"}),
+        origins=frozenset({"https://app.example:3000"}),
+    )
+
+
 def test_a_base_url_alone_chooses_knative() -> None:
     assert load({"RUNNER_BASE_URL": "http://runner.example/base/"}).backend == KnativeSettings(
         base_url="http://runner.example/base"

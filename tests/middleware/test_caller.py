@@ -177,7 +177,7 @@ def _app(auth: Auth) -> web.Application:
     selected = guarded(lambda request: guards[request.path])
     app = web.Application(middlewares=[problem_details(render), selected])
     app.router.add_get("/private", who)
-    app.router.add_get("/public", who)
+    app.router.add_route("*", "/public", who)
     app.router.add_get("/other", who)
     return app
 
@@ -213,6 +213,62 @@ async def test_a_route_that_takes_no_caller_does_not_look_for_one(
 async def test_in_dev_mode_everybody_is_known(aiohttp_client: AiohttpClient) -> None:
     client = await aiohttp_client(_app(DevAuth("dev")))
     assert await (await client.get("/public")).text() == "dev"
+
+
+DEV: Final = DevAuth("dev", hosts=frozenset({"app.test"}), origins=frozenset({"https://app.test"}))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "localhost:8787"},
+        {"Host": "LOCALHOST"},
+        {"Host": "127.0.0.1:8787"},
+        {"Host": "127.9.9.9"},
+        {"Host": "[::1]:8787"},
+        {"Host": "ext.localhost"},
+        {"Host": "app.test:8787"},
+        # A development server in front, opened at an address of the local network.
+        {"Host": "127.0.0.1:8787", "X-Forwarded-Host": "192.0.2.1:3000"},
+        {"Host": "localhost", "Sec-Fetch-Site": "same-origin"},
+        {"Host": "localhost", "Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
+        {"Host": "localhost", "Sec-Fetch-Site": "none"},
+        {"Host": "localhost", "Sec-Fetch-Site": "cross-site", "Origin": "https://app.test"},
+    ],
+    ids=str,
+)
+async def test_in_dev_mode_the_developer_may_do_anything(
+    aiohttp_client: AiohttpClient, headers: dict[str, str]
+) -> None:
+    client = await aiohttp_client(_app(DEV))
+    for method in ("GET", "POST", "DELETE"):
+        answer = await client.request(method, "/public", headers=headers)
+        assert (answer.status, await answer.text()) == (200, "dev")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8787", "localhost.evil.example", "192.0.2.1", "[::2]"]
+)
+async def test_in_dev_mode_no_other_name_leads_here(
+    aiohttp_client: AiohttpClient, host: str
+) -> None:
+    client = await aiohttp_client(_app(DEV))
+    answer = await client.get("/public", headers={"Host": host, "Sec-Fetch-Site": "same-origin"})
+    assert (answer.status, await answer.text()) == (403, "dev_host_not_loopback")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+async def test_in_dev_mode_a_page_of_another_site_changes_nothing(
+    aiohttp_client: AiohttpClient, origin: str | None
+) -> None:
+    client = await aiohttp_client(_app(DEV))
+    headers = {"Host": "localhost", "Sec-Fetch-Site": "cross-site"}
+    if origin is not None:
+        headers["Origin"] = origin
+    answer = await client.post("/public", headers=headers, data="text")
+    assert (answer.status, await answer.text()) == (403, "dev_cross_site")
+    # An image, a link, a frame: browsers ask for those without more ado.
+    assert (await client.get("/public", headers=headers)).status == 200
 
 
 @pytest.mark.parametrize("tenant", [".", "..", "...", "a/b", "a" * 129])

@@ -30,6 +30,8 @@ ENVELOPE = json.dumps(
 ROUTING = ("x-alga-tenant: dev", f"x-alga-extension: {INSTALL.registry_id}")
 TOKEN = "x-runner-service-token: a-service-token-for-tests"
 ORIGIN = "Origin: https://app.example"
+CROSS_SITE = "Sec-Fetch-Site: cross-site"
+CALL = request("GET /api/ext/acme.crm/hello")
 
 PROVIDER = IdentityProvider()
 BEARERS = {
@@ -66,6 +68,11 @@ ASKED = {
     "foreign tenant": request(f"GET {SCRIPT}", "x-alga-tenant: other"),
     "call": request("GET /api/ext/acme.crm/hello?a=1&b=%20", "Accept: a/b", "Cookie: s=1"),
     "call with an escaped question mark": request("GET /api/ext/acme.crm/items/a%3Fb=1"),
+    "call by another name": CALL.replace(b"localhost", b"evil.example"),
+    "file by another name": request(f"GET {SCRIPT}").replace(b"localhost", b"evil.example"),
+    "call of another site": request("POST /api/ext/acme.crm/echo", CROSS_SITE, body=b"hi"),
+    "call of a listed site": request("POST /api/ext/acme.crm/echo", CROSS_SITE, ORIGIN, body=b"hi"),
+    "look of another site": request("GET /api/ext/acme.crm/hello", CROSS_SITE),
     "call by the old address": request("GET /api/ext-proxy/acme.crm/hello"),
     "call with a body": request("POST /api/ext/acme.crm/echo", "X-Idempotency-Key: k", body=b"hi"),
     "call with a word in its body": request(
