@@ -22,6 +22,7 @@ from gateway.hand_over import LINGER_S, HandOver
 from gateway.keys import LIVE, RELOADER, STATE
 from gateway.listeners import BACKLOG, Sockets, listening, origin_of
 from gateway.notify import READY, STOPPING, notify
+from gateway.open_files import watch_open_files
 from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
@@ -187,10 +188,14 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         _reload_on_signals(app, serving)
         await host.started(origin_of(listen, sockets), settings, app, serving)
         _spare_the_collector()
-        giving_back = asyncio.create_task(give_back_at_intervals(), name="give-back")
+        chores = [
+            asyncio.create_task(give_back_at_intervals(), name="give-back"),
+            asyncio.create_task(watch_open_files(), name="open-files"),
+        ]
         await serving.stop.wait()
         asking_signals.ignore()
-        giving_back.cancel()
+        for chore in chores:
+            chore.cancel()
         app[STATE].stopping = True
         _log.info("stopping", drain_s=app[LIVE].settings.drain_s)
         await host.stopping()
