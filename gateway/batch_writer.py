@@ -8,7 +8,6 @@ time it lets go of the interpreter, so nothing goes that way that need not.
 
 import threading
 import time
-from contextlib import suppress
 from typing import Final
 
 from gateway.line_output import LineOutput
@@ -24,8 +23,11 @@ class BatchWriter:
     Args:
         descriptor: written to, never closed.
         interval_s: the longest that a line waits while the reader keeps up.
-        max_waiting_bytes: lines beyond this are dropped and counted: a log that nobody reads
-            must not fill the memory.
+        max_waiting_bytes: lines beyond this are dropped: a log that nobody reads must not fill
+            the memory.
+
+    Attributes:
+        dropped: how many lines were, and how many could not be written.
     """
 
     def __init__(
@@ -91,7 +93,8 @@ class BatchWriter:
         try:
             return lines[self._output.offer(lines) :]
         except OSError:
-            return b""  # nobody reads any more: there is no place left to say so
+            self.dropped += lines.count(b"\n")  # nobody reads any more: no place left to say so
+            return b""
 
     def _write_on(self) -> None:
         while not self._closed:
@@ -112,9 +115,10 @@ class BatchWriter:
             waiting, self._waiting = self._waiting, bytearray()
             # Until it is written it takes up memory all the same.
             self._leaving_bytes = len(waiting)
+        written = 0
         try:
-            with suppress(OSError):  # nobody reads any more, or the disk is full
-                self._output.write(waiting)
+            written = self._output.write(waiting)
         finally:
             with self._lock:
                 self._leaving_bytes = 0
+                self.dropped += waiting.count(b"\n", written)

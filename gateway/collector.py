@@ -49,7 +49,7 @@ class GatewayCollector(Collector):
         yield swaps
         yield CounterMetricFamily(
             "gateway_log_lines_dropped",
-            "Log lines given up because nobody read the log fast enough.",
+            "Log lines given up: nobody read the log, or not fast enough.",
             self._app[LINES_DROPPED](),
         )
 

@@ -59,15 +59,22 @@ class LineOutput:
                         break
         return taken
 
-    def write(self, lines: bytes | bytearray) -> None:
-        """Write all of it, however long that takes. Raises OSError."""
-        for piece in self._pieces(lines):
-            written = 0
-            while written < len(piece):
-                try:
-                    written += os.write(self._descriptor, piece[written:])
-                except BlockingIOError:
-                    self._await_room()  # somebody who shares it, as Node.js does, made it so
+    def write(self, lines: bytes | bytearray) -> int:
+        """Write all of it, however long that takes.
+
+        Returns:
+            How many bytes that was: fewer when nobody reads any more, or the disk is full.
+        """
+        written = 0
+        with suppress(OSError):
+            for piece in self._pieces(lines):
+                end = written + len(piece)
+                while written < end:
+                    try:
+                        written += os.write(self._descriptor, piece[written - end :])
+                    except BlockingIOError:
+                        self._await_room()  # somebody who shares it, as Node.js does, made it so
+        return written
 
     def _await_room(self) -> None:
         waiting = select.poll()

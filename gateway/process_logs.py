@@ -48,7 +48,7 @@ class ProcessLogs:
 
     @property
     def dropped(self) -> int:
-        """Lines that were given up because nobody read the log fast enough."""
+        """Lines that were given up: nobody read the log, or not fast enough."""
         return self._writer.dropped
 
     def follow(self, settings: Settings) -> None:

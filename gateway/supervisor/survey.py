@@ -102,7 +102,7 @@ class Survey:
             ),
             CounterMetricFamily(
                 "gateway_log_lines_dropped",
-                "Log lines given up because nobody read the log fast enough.",
+                "Log lines given up: nobody read the log, or not fast enough.",
                 self._lines_dropped(),
             ),
         ]

@@ -1,6 +1,7 @@
 """Lines leave whole, in order, and never at the cost of whoever wrote them."""
 
 import os
+import resource
 import select
 import socket
 import threading
@@ -114,14 +115,43 @@ def test_a_reader_that_stops_reading_costs_lines_and_nothing_else(pipe: tuple[in
     assert got == kept
 
 
-def test_a_reader_that_went_away_is_no_failure() -> None:
-    read, write = os.pipe()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reader_that_went_away_is_no_failure_and_what_it_missed_is_counted(kind: str) -> None:
+    read, write = KINDS[kind]()
     os.close(read)
-    writer = BatchWriter(write)
-    writer.write_now(b"to nobody\n")
+    writer = BatchWriter(write, interval_s=0.001)
+    for _ in range(100):
+        writer.write_now(b"to nobody\n")
+        writer.write(b"and\nagain\n")
     writer.close()
     os.close(write)
-    assert not writer.dropped
+    assert writer.dropped == 300
+
+
+def test_lines_for_which_the_disk_has_no_room_are_counted() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    writer = BatchWriter(full)
+    writer.write(b"one\ntwo\n")
+    writer.close()
+    os.close(full)
+    assert writer.dropped == 2
+
+
+def test_of_lines_that_break_off_those_count_that_did_not_leave(tmp_path: Path) -> None:
+    file, limit = tmp_path / "log", 1024 * 1024
+    file.write_bytes(b"x" * (limit - 6))  # the longest that a file may be is a few bytes longer
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
+    writer = BatchWriter(descriptor)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        writer.write(b"one\ntwo\nthree\n")
+        writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        os.close(descriptor)
+    assert file.read_bytes().endswith(b"xone\ntw")
+    assert writer.dropped == 2
 
 
 def test_closing_writes_what_waits(pipe: tuple[int, int]) -> None:
