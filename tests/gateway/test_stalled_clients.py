@@ -30,7 +30,7 @@ def slow() -> Iterator[socket.socket]:
 async def ask(client: socket.socket, gateway: Gateway, target: str, *fields: str) -> None:
     loop = asyncio.get_running_loop()
     await loop.sock_connect(client, ("127.0.0.1", gateway.port))
-    head = "".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", "Host: a", *fields))
+    head = "".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", "Host: localhost", *fields))
     await loop.sock_sendall(client, f"{head}\r\n".encode())
 
 
