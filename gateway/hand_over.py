@@ -53,6 +53,11 @@ class HandOver:
         if self._attempt is None or self._attempt.done():
             self._attempt = asyncio.create_task(self._hand_over(), name="hand-over")
 
+    def give_up(self) -> None:
+        """A stop has begun: an attempt that is under way comes to nothing."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+
     async def _hand_over(self) -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="gateway-hand-over-") as folder:
@@ -78,6 +83,10 @@ class HandOver:
                     said_ready = await _first_of(_is_ready(ear), _has_ended(successor))
             except TimeoutError:
                 said_ready = False
+            except asyncio.CancelledError:  # stopped meanwhile, and so is whatever was begun
+                successor.kill()
+                successor.wait()  # at once, for nothing survives that
+                raise
         if said_ready:
             return successor.pid
         ended = successor.poll()

@@ -111,6 +111,7 @@ class Alone:
         self._environ = environ
         self._announce = announce
         self._env_watch = EnvWatch(settings)
+        self._hand_over: HandOver | None = None
 
     def sockets(self, listen: Listen) -> Sockets:
         """See Host."""
@@ -126,8 +127,13 @@ class Alone:
             serving.linger_s = LINGER_S
             serving.stop.set()
 
-        hand_over = HandOver(lambda: serving.sockets, self._environ, leave)
-        asking_signals.answer(signal.SIGUSR2, hand_over.asked, asyncio.get_running_loop())
+        hand_over = self._hand_over = HandOver(lambda: serving.sockets, self._environ, leave)
+
+        def ask_to_hand_over() -> None:
+            if not serving.stop.is_set():
+                hand_over.asked()
+
+        asking_signals.answer(signal.SIGUSR2, ask_to_hand_over, asyncio.get_running_loop())
         _log.info("started", origin=origin, pid=os.getpid())
         await self._announce(origin, settings, app)
         self._env_watch.start()
@@ -136,6 +142,8 @@ class Alone:
     async def stopping(self) -> None:
         """See Host."""
         self._env_watch.stop()
+        if self._hand_over is not None:
+            self._hand_over.give_up()
         notify(self._environ, STOPPING)
 
     async def stopped(self) -> None:

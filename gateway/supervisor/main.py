@@ -78,6 +78,7 @@ class Supervisor:
         self._is_welcomed = False
         self._env_watch = EnvWatch(settings)
         self._stop = asyncio.Event()
+        self._hand_over: HandOver | None = None
         self._linger_s = 0.0
         self._at_once: signal.Signals | None = None
         self._receipts = Receipts()
@@ -122,6 +123,8 @@ class Supervisor:
 
     async def _end(self) -> None:
         asking_signals.ignore()
+        if self._hand_over is not None:
+            self._hand_over.give_up()
         drain_s = self._together.settings.drain_s
         _log.info("stopping", drain_s=drain_s)
         notify(self._environ, STOPPING)
@@ -151,15 +154,20 @@ class Supervisor:
             self._linger_s = LINGER_S
             self._stop.set()
 
-        hand_over = HandOver(
+        hand_over = self._hand_over = HandOver(
             lambda: list(dict.fromkeys(one for group in self._by_place for one in group)),
             self._environ,
             leave,
         )
+
+        def ask_to_hand_over() -> None:
+            if not self._stop.is_set():
+                hand_over.asked()
+
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ask_to_stop, number)
         asking_signals.answer(signal.SIGHUP, reload, loop)
-        asking_signals.answer(signal.SIGUSR2, hand_over.asked, loop)
+        asking_signals.answer(signal.SIGUSR2, ask_to_hand_over, loop)
 
     def _start_of(self, place: int, descriptors: tuple[tuple[int, ...], ...]) -> Start:
         return Start(

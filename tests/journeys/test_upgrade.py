@@ -48,6 +48,22 @@ async def test_a_successor_that_cannot_start_changes_nothing(
             assert answer.status == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_stop_ends_what_a_hand_over_has_begun(
+    tmp_path: Path, bundle_dir: Path, workers: str
+) -> None:
+    env_file = {"RUNNER_BUNDLE_DIR": str(bundle_dir)}
+    environ = {"GATEWAY_WORKERS": workers}
+    async with gateway_process(tmp_path, environ=environ, env_file=env_file) as gateway:
+        gateway.send(signal.SIGUSR2)
+        successor = (await gateway.event("hand_over_begun"))["successor"]
+        gateway.send(signal.SIGTERM)
+        gateway.send(signal.SIGUSR2)
+        assert await gateway.exit_status() == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(successor, 0)
+
+
 async def test_whoever_connects_between_two_instances_waits_instead_of_being_refused(
     tmp_path: Path, bundle_dir: Path
 ) -> None:
