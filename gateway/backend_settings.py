@@ -134,6 +134,12 @@ def _serving_api(values: Variables) -> ServingApi | None:
     )
 
 
+def first_byte_ms(values: Variables) -> int:
+    """How long a runner may think before it answers with a UI file."""
+    chosen_ms = values.runner_first_byte_timeout_ms
+    return chosen_ms or min(FIRST_BYTE_MS, values.ext_gateway_timeout_ms)
+
+
 def guest_budget_s(values: Variables) -> float:
     """What a handler's own time is a share of: the call's budget, or less where a limit is set."""
     return (
@@ -143,10 +149,9 @@ def guest_budget_s(values: Variables) -> float:
 
 def _timeouts(values: Variables) -> Timeouts:
     chosen_ms = values.runner_first_byte_timeout_ms
-    first_byte_ms = chosen_ms or min(FIRST_BYTE_MS, values.ext_gateway_timeout_ms)
     return Timeouts(
         connect_s=values.runner_connect_timeout_ms / 1000,
-        first_byte_s=first_byte_ms / 1000,
+        first_byte_s=first_byte_ms(values) / 1000,
         call_first_byte_s=None if chosen_ms is None else chosen_ms / 1000,
         idle_s=values.runner_idle_timeout_ms / 1000,
     )

@@ -123,7 +123,7 @@ def _unread(process: Mapping[str, str], written: Mapping[str, str]) -> tuple[str
         for name in (found | set(written)) - set(VARIABLES)
         if name.startswith(_OWN_PREFIXES)
         or name in _COUNTS_INSTEAD
-        or (name.startswith(_SHARED_PREFIX) and _likely(name) is not None)
+        or (name.startswith(_SHARED_PREFIX) and _close_to(name) is not None)
     }
     misplaced = {_ENV_FILE} & set(written)  # the file cannot say where the file is
     return tuple(sorted(unknown | misplaced))
@@ -132,8 +132,10 @@ def _unread(process: Mapping[str, str], written: Mapping[str, str]) -> tuple[str
 def _likely(name: str) -> str | None:
     """The variable that was probably meant."""
     bare = name.partition("_")[2]
-    if bare in VARIABLES:
-        return bare
+    return bare if bare in VARIABLES else _close_to(name)
+
+
+def _close_to(name: str) -> str | None:
     import difflib  # only for a name that nothing reads
 
     return next(iter(difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)), None)

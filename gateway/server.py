@@ -285,15 +285,19 @@ class GatewayProtocol(FastProtocol):
 
 
 def _behind_heads(data: bytes) -> Iterator[bytes]:
-    """The same bytes, cut where heads end, as a network may cut them anywhere.
+    r"""The same bytes, cut where heads end, as a network may cut them anywhere.
 
     The library gives up what it has read in one go when the rest of that is broken: a request
     in front of it would never be answered.
+
+    >>> list(_behind_heads(b"GET / HTTP/1.1\r\n\r\nGET")), list(_behind_heads(b"no end of a head"))
+    ([b'GET / HTTP/1.1\r\n\r\n', b'GET'], [b'no end of a head'])
     """
     begin = 0
     for _ in range(MAX_MSG_QUEUE_SIZE):  # it reads no more of them at once
-        end = data.find(_HEAD_END, begin, _LOOKED_THROUGH) + len(_HEAD_END)
-        if not begin < end < len(data):
+        at = data.find(_HEAD_END, begin, _LOOKED_THROUGH)
+        end = at + len(_HEAD_END)
+        if at < 0 or end == len(data):
             break
         yield data[begin:end]
         begin = end

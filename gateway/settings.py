@@ -16,6 +16,7 @@ from gateway.backend_settings import (
     application_url,
     backend_settings,
     embedded_settings,
+    first_byte_ms,
     guest_budget_s,
 )
 from gateway.environment import Origin, Sources, read_sources
@@ -154,10 +155,13 @@ def load(environ: Mapping[str, str], *, on_terminal: bool | None = None) -> Sett
 
 def effective(settings: Settings) -> list[EffectiveRow]:
     """Every variable with its value, where that came from, and whether a reload can change it."""
+    known = settings.variables
+    # What is for UI files alone as long as nobody has chosen it.
+    shown = known.model_copy(update={"runner_first_byte_timeout_ms": first_byte_ms(known)})
     return [
         EffectiveRow(
             variable=name,
-            value=_shown(getattr(settings.variables, row.field), secret=row.secret),
+            value=_shown(getattr(shown, row.field), secret=row.secret),
             origin=settings.origins[name],
             tier="static" if row.static else "dynamic",
         )

@@ -88,7 +88,7 @@ async def _probe(case: Case) -> BackendHealth:
 
 def _unwell(reason: str) -> Finding:
     fix = _FIXES.get(reason, "start the runner, or correct its address")
-    return failed("runner", f"not healthy: {reason}", "calls are answered with 503", fix)
+    return failed("runner", f"not healthy: {reason}", "calls are refused", fix)
 
 
 async def _clock(case: Case) -> Sequence[Finding]:

@@ -8,7 +8,7 @@ from typing import Final
 import jwt
 
 from backends.bearer_token import BearerToken
-from backends.errors import BackendError, RunnerUnreachable
+from backends.errors import BackendError, RunnerNotConfigured, RunnerUnreachable
 from backends.knative_path.token import ServiceToken
 from backends.knock import Knocks
 from backends.settings import EmbeddedSettings, KnativeSettings
@@ -61,7 +61,7 @@ async def _knock(settings: Settings) -> None:
 
 
 def _not_let_in(settings: Settings, failure: BackendError) -> Sequence[Finding]:
-    if isinstance(failure, RunnerUnreachable):
+    if isinstance(failure, RunnerUnreachable | RunnerNotConfigured):
         return []
     if failure.reason != "runner_refused_credentials":
         what = f"whether the runner lets calls in is not known: {failure.reason}"

@@ -22,6 +22,7 @@ from gateway.installs.endpoints import methods_for
 from gateway.outcomes import EndpointNotDeclared, MethodNotAllowed, failure_of
 from gateway.routes.delegate import delegated, live_of
 from gateway.routes.method_override import Call, from_query, overridden
+from gateway.routes.plain_field import plain_field
 from gateway.routes.prompt import Prompted
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import handler_path, query_pairs, split_raw
@@ -30,13 +31,11 @@ from middleware.access_log import note
 from middleware.body_limit import read_body
 from middleware.caching import CACHE_RULE, CacheRule
 from middleware.caller import CALLER, DevAuth
-from middleware.errors import InvalidRequest
 from middleware.request_id import fresh_id, request_id_of
 from middleware.service_auth import SERVICE_TOKEN
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE = frozenset({"GET", "HEAD"})
-_MAX_KEY = 255
 
 
 async def execute(request: web.Request) -> web.StreamResponse:
@@ -217,12 +216,7 @@ def _idempotency_key(request: web.Request, method: str) -> str | None:
     """The client's key, else a fresh one; none for a method that changes nothing."""
     if method in _SAFE:
         return None
-    key = request.headers.get("x-idempotency-key")
-    if not key:
-        return fresh_id()
-    if len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
-        raise InvalidRequest("invalid_idempotency_key", field="x-idempotency-key")
-    return key
+    return plain_field(request, "x-idempotency-key") or fresh_id()
 
 
 def _listed(install: Install) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
 from gateway.keys import LIVE
 from gateway.routes.delegate import delegated
+from gateway.routes.plain_field import plain_field
 from gateway.routes.prompt import Prompted
 from middleware.access_log import note
 from middleware.body_limit import read_body
@@ -144,9 +145,9 @@ def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
             timeout_s=settings.timeout_s,
             guest_budget_s=settings.guest_budget_s,
             request_id=name,
-            idempotency_key=request.headers.get("x-idempotency-key") or None,
-            config_version=request.headers.get("x-ext-config-version"),
-            secrets_version=request.headers.get("x-ext-secrets-version"),
+            idempotency_key=plain_field(request, "x-idempotency-key"),
+            config_version=plain_field(request, "x-ext-config-version"),
+            secrets_version=plain_field(request, "x-ext-secrets-version"),
             service_token=request[SERVICE_TOKEN],
         )
     except EnvelopeError as broken:

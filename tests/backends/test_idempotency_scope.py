@@ -32,8 +32,9 @@ USER = User(user_id="u", user_email="", user_name="", user_type="")
         replace(CALL, method="PUT"),
         replace(CALL, path="/b"),
         replace(CALL, idempotency_key="order-2"),
+        replace(CALL, idempotency_key="order-\udcff"),
     ],
-    ids=["tenant", "extension", "install", "user", "method", "path", "word"],
+    ids=["tenant", "extension", "install", "user", "method", "path", "word", "no-text"],
 )
 def test_whatever_it_belongs_to_makes_another_key(other: ExecuteRequest) -> None:
     assert scoped_key(other) != scoped_key(CALL)

@@ -147,7 +147,12 @@ def test_a_misspelt_name_of_a_kind_that_others_have_too_is_listed_and_theirs_is_
     write: Write,
 ) -> None:
     write("EXT_UI_SANBOX=true\nEXT_UI_HOST_MODE=rust\n")
-    environ = {"EXT_EGRESS_ALLOW_LIST": "x", "EXT_CACHE_ROOT": "/x", "EXT_UI_SANDBOX": "true"}
+    environ = {
+        "EXT_EGRESS_ALLOW_LIST": "x",
+        "EXT_CACHE_ROOT": "/x",
+        "EXT_PORT": "1",
+        "EXT_UI_SANDBOX": "true",
+    }
     assert load(environ).unread == ("EXT_EGRESS_ALLOW_LIST", "EXT_UI_SANBOX")
 
 

@@ -132,10 +132,21 @@ async def test_with_nothing_configured_only_a_developers_own_machine_may(
     [
         ({"x-alga-tenant": "other"}, {}, "x-alga-tenant"),
         ({"x-alga-extension": "other"}, {}, "x-alga-extension"),
+        ({"x-idempotency-key": "\xfc"}, {}, "x-idempotency-key"),
+        ({"x-ext-config-version": "\xfc"}, {}, "x-ext-config-version"),
+        ({"x-ext-secrets-version": "\xfc"}, {}, "x-ext-secrets-version"),
         ({}, {"context": {}}, "context.content_hash"),
         ({}, {"limits": {"timeout_ms": "1"}}, "limits.timeout_ms"),
     ],
-    ids=["another-tenant", "another-extension", "no-context", "text-limit"],
+    ids=[
+        "another-tenant",
+        "another-extension",
+        "no-text-key",
+        "no-text-config",
+        "no-text-secrets",
+        "no-context",
+        "text-limit",
+    ],
 )
 async def test_a_broken_envelope_is_refused_by_name(
     gateway: Gateway, headers: dict[str, str], change: dict[str, object], field: str

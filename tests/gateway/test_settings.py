@@ -359,3 +359,10 @@ def test_a_reload_cannot_make_an_open_listener_trust_everybody(tmp_path: Path) -
         with_static_of(new, old)
     assert [bad.variable for bad in refused.value.problems] == ["GATEWAY_AUTH"]
     assert refused.value.pinned == ("GATEWAY_AUTH",)
+
+
+def test_the_first_byte_limit_of_files_is_shown_where_nobody_has_chosen_one() -> None:
+    for environ, shown in ({}, "25000"), ({"EXT_GATEWAY_TIMEOUT_MS": "5000"}, "5000"):
+        rows = {row.variable: row for row in effective(load(environ))}
+        assert rows["RUNNER_FIRST_BYTE_TIMEOUT_MS"].value == shown
+        assert rows["RUNNER_FIRST_BYTE_TIMEOUT_MS"].origin == "default"

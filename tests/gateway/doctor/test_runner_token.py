@@ -160,3 +160,9 @@ async def test_a_runner_that_does_not_answer_leaves_it_open(
     runner.may_answer.clear()
     found = the_one(await visit(RUNNER_BASE_URL=runner.url), "token", "is not known")
     assert found.level is Level.WARNING
+
+
+async def test_where_no_runner_is_configured_another_check_says_so() -> None:
+    findings = await visit(RUNNER_BACKEND="docker", DOCKER_HOST="no-address-at-all")
+    assert of(findings, "token") == []
+    assert the_one(findings, "runner", "not healthy").why == "calls are refused"
