@@ -47,7 +47,7 @@ class ClientTransport(TurnTransport):
             self._unread = self._unread_bytes()
             self._arm()
 
-    def watched(self) -> None:
+    def progressed(self) -> None:
         """The client has taken something."""
         self._unread = math.inf
 

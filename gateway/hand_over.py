@@ -42,15 +42,17 @@ class HandOver:
         sockets: Callable[[], Sockets],
         environ: Mapping[str, str],
         succeeded: Callable[[], None],
+        stop: asyncio.Event,
     ) -> None:
         self._sockets = sockets
         self._environ = environ
         self._succeeded = succeeded
+        self._stop = stop
         self._attempt: asyncio.Task[None] | None = None
 
     def asked(self) -> None:
-        """Begin, unless an attempt is under way."""
-        if self._attempt is None or self._attempt.done():
+        """Begin, unless an attempt is under way or a stop has begun."""
+        if not self._stop.is_set() and (self._attempt is None or self._attempt.done()):
             self._attempt = asyncio.create_task(self._hand_over(), name="hand-over")
 
     def give_up(self) -> None:

@@ -172,10 +172,7 @@ class _Guards:
         self._preflight = cors(lambda: live.now.policies.cors)
         # Only once it is known that the call may go on: give it the runner's token.
         self.token = service_auth(lambda: live.now.policies.service_auth)
-        self._limits: tuple[Source[BodyLimit], Source[BodyLimit]] = (
-            lambda: live.now.policies.body_limit,
-            lambda: live.now.policies.envelope_limit,
-        )
+        self._live = live
 
         def auth() -> Auth:
             return live.now.policies.auth
@@ -188,7 +185,10 @@ class _Guards:
 
     def limit_of(self, access: Access) -> Source[BodyLimit]:
         """How much may be sent to such a route: who speaks for a service sends envelopes."""
-        return self._limits[access is Access.SERVICE]
+        live = self._live
+        if access is Access.SERVICE:
+            return lambda: live.now.policies.envelope_limit
+        return lambda: live.now.policies.body_limit
 
     def by_access(self) -> Mapping[Access, tuple[Guard, ...]]:
         """The guards in their order, by who may use the route."""

@@ -127,13 +127,10 @@ class Alone:
             serving.linger_s = LINGER_S
             serving.stop.set()
 
-        hand_over = self._hand_over = HandOver(lambda: serving.sockets, self._environ, leave)
-
-        def ask_to_hand_over() -> None:
-            if not serving.stop.is_set():
-                hand_over.asked()
-
-        asking_signals.answer(signal.SIGUSR2, ask_to_hand_over, asyncio.get_running_loop())
+        hand_over = self._hand_over = HandOver(
+            lambda: serving.sockets, self._environ, leave, serving.stop
+        )
+        asking_signals.answer(signal.SIGUSR2, hand_over.asked, asyncio.get_running_loop())
         _log.info("started", origin=origin, pid=os.getpid())
         await self._announce(origin, settings, app)
         self._env_watch.start()

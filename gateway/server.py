@@ -107,7 +107,7 @@ class GatewayProtocol(FastProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._client is not None:
-            self._client.watched()
+            self._client.progressed()
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is not None:

@@ -158,16 +158,12 @@ class Supervisor:
             lambda: list(dict.fromkeys(one for group in self._by_place for one in group)),
             self._environ,
             leave,
+            self._stop,
         )
-
-        def ask_to_hand_over() -> None:
-            if not self._stop.is_set():
-                hand_over.asked()
-
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ask_to_stop, number)
         asking_signals.answer(signal.SIGHUP, reload, loop)
-        asking_signals.answer(signal.SIGUSR2, ask_to_hand_over, loop)
+        asking_signals.answer(signal.SIGUSR2, hand_over.asked, loop)
 
     def _start_of(self, place: int, descriptors: tuple[tuple[int, ...], ...]) -> Start:
         return Start(

@@ -14,16 +14,7 @@ from gateway.console.tally import BUCKETS, Tally, bucket_of, duration_of
 from gateway.console.traffic import failures, traffic
 from gateway.console.window import MAX_GROUPS, REST, WINDOW_S, Window
 from gateway.problems import PROBLEMS
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def finished(**more: object) -> dict[str, object]:

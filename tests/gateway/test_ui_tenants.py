@@ -5,19 +5,10 @@ import time
 import pytest
 
 from gateway.ui_tenants import GRACE_S, UiTenants
+from tests.clock import Clock
 
 OLD, NEW = "the-first-proxy-key", "the-second-proxy-key"
 BUNDLE = ("registry-1", "sha256:" + "ab" * 32)
-
-
-class Clock:
-    """Monotonic seconds, as a test wants them."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

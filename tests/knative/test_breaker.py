@@ -13,16 +13,9 @@ from backends.errors import (
     RunnerUnreachable,
 )
 from backends.knative_path.breaker import MIN_CALLS, OPEN_S, WINDOW_S, Breaker, Circuit
+from tests.clock import Clock
 
 REFUSED = RunnerUnreachable("connection_refused")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

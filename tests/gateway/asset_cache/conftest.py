@@ -7,8 +7,9 @@ import pytest
 from backends.knative import open_knative
 from backends.settings import KnativeSettings
 from gateway.asset_cache.cache import AssetCache
+from tests.clock import Clock
 from tests.fakes.runner import FakeRunner, UiFile
-from tests.gateway.asset_cache.rig import MIB, SCRIPT, Clock, Rig
+from tests.gateway.asset_cache.rig import MIB, SCRIPT, Rig
 
 
 @pytest.fixture

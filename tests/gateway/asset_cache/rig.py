@@ -6,20 +6,11 @@ from dataclasses import dataclass, field
 from backends.contract import AssetResponse, RunnerBackend
 from gateway.asset_cache.cache import AssetCache
 from tests.backends.calls import CONTENT_HASH, EXTENSION, TENANT, asset_request
+from tests.clock import Clock
 from tests.fakes.runner import FakeRunner
 
 MIB = 1024 * 1024
 SCRIPT = b"export const greeting = 'hello';\n" * 100
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from gateway.asset_cache.entry import OVERHEAD_BYTES, Entry
 from gateway.asset_cache.grants import Grants
 from gateway.asset_cache.memory import LARGEST_FILE_BYTES, Memory
+from tests.clock import Clock
 from tests.fakes.runner import UiFile
-from tests.gateway.asset_cache.rig import MIB, Clock, Rig
+from tests.gateway.asset_cache.rig import MIB, Rig
 
 KEY = ("sha256:aa", "a.js")
 CALLER = ("ext-1", "tenant-1")

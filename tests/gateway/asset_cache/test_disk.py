@@ -19,8 +19,9 @@ from gateway.asset_cache.cache import AssetCache
 from gateway.asset_cache.disk import Disk
 from gateway.asset_cache.entry import Entry, Key
 from gateway.asset_cache.shelf import MAX_UNWRITTEN_BYTES, REST_S, Shelf
+from tests.clock import Clock
 from tests.fakes.runner import HttpAnswer, UiFile
-from tests.gateway.asset_cache.rig import MIB, SCRIPT, Clock, Rig
+from tests.gateway.asset_cache.rig import MIB, SCRIPT, Rig
 
 KEY = ("sha256:" + "5a" * 32, "app.js")
 FIELDS = (("content-type", "text/javascript"), ("x-content-type-options", "nosniff"))
