@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import zstandard
 
@@ -164,12 +164,12 @@ class _StrictTarInfo(tarfile.TarInfo):
     """Refuses what tarfile takes for the end of the archive though it is not."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_StrictTarInfo":
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
         try:
-            return super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed does not know it
+            raise  # a block of zeros is the end
         except tarfile.HeaderError as error:
-            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-                raise  # a block of zeros is the end
             raise BundleRejected("not_an_archive", type(error).__name__) from error
 
 

@@ -58,6 +58,9 @@ async def test_the_authority_cannot_vouch_for_another_site(tmp_path: Path) -> No
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("bank.example")]), critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
         .sign(signer, hashes.SHA256())
     )
     chain, key_file = tmp_path / "forged.pem", tmp_path / "forged-key.pem"

@@ -302,7 +302,7 @@ async def test_an_engine_that_restarts_takes_no_call_with_it(
 ) -> None:
     engine.add(container("runner-1", port=runner.port))
     backend = await open_backend()
-    await engine.listened_to()
+    await engine.listed(2)  # the one that follows the stream of events, too
     await engine.stop()
     await noticed(backend, lambda now: now.fault is not None)
     assert (await backend.execute(execute_request())).status == 200
@@ -326,7 +326,7 @@ async def test_while_the_engine_is_away_a_container_in_doubt_is_asked_itself_bef
     async with RawRunner(*steps) as runner:
         engine.add(container("runner-1", port=runner.port))
         backend = await open_backend()
-        await engine.listened_to()
+        await engine.listed(2)  # the one that follows the stream of events, too
         await engine.stop()
         await noticed(backend, lambda now: now.fault is not None)
         with pytest.raises(RunnerProtocolError, match="connection_lost"):
