@@ -7,6 +7,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from backends.ui_url import build_ui_url
 from gateway.dispatch import Dispatcher
 from gateway.routes.table import GATEWAY_ROUTES, mount
 
@@ -58,6 +59,7 @@ def test_the_busy_routes_are_on_the_short_way() -> None:
     for method, target in (
         ("GET", "/runner/ext-ui/registry-1/sha256:ab/assets/app.js?v=1"),
         ("HEAD", "/ext-ui/registry-1/sha256:ab/index.html"),
+        ("GET", build_ui_url("/runner", "registry-1", "sha256:" + "ab" * 32)),
         ("DELETE", "/api/ext/acme.crm/items/1"),
         ("POST", "/v1/execute"),
         ("GET", "/healthz"),

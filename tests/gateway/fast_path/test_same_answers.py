@@ -46,6 +46,7 @@ BEARERS = {
 ASKED = {
     "file": request(f"GET {SCRIPT}"),
     "file by the short address": request(f"GET {SCRIPT.removeprefix('/runner')}"),
+    "file as browsers ask for it": request(f"GET {SCRIPT.replace(':', '%3A')}"),
     "file of a listed origin": request(f"GET {SCRIPT}", ORIGIN),
     "file of another origin": request(f"GET {SCRIPT}", "Origin: https://evil.example"),
     "head of a file": request(f"HEAD {SCRIPT}"),
