@@ -1,6 +1,7 @@
 """The runner behind every server: an nginx that knows all its answers beforehand."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from benchmarks.nginx import frame
 from benchmarks.servers import Launch
@@ -32,7 +33,7 @@ def _fixed(target: str, body: bytes) -> str:
 
 def _file(file: File, path: Path) -> str:
     # nginx's own entity tag comes from time and size; the runner's is the hash of the bytes.
-    return f"""location = {file.target} {{
+    return f"""location = {unquote(file.target)} {{
   alias {path};
   etag off;
   add_header ETag '{file.etag}';

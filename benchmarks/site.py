@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import quote
 
 import orjson
 import pybase64
@@ -104,7 +105,8 @@ def _small_extension(folder: Path) -> Path:
 def _file(install: Install, name: str, size: int) -> File:
     content = random.Random(name).randbytes(size)
     etag = f'"sha256-{hashlib.sha256(content).hexdigest()}"'
-    target = f"/ext-ui/{install.registry_id}/{install.content_hash}/{name}"
+    # As browsers ask for it: build_ui_url escapes the colon.
+    target = f"/ext-ui/{install.registry_id}/{quote(install.content_hash, safe='')}/{name}"
     return File(name, target, content, etag)
 
 
