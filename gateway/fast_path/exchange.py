@@ -103,8 +103,11 @@ class Exchange:
             return False
         self._send(answer)
         self._end(ANSWERED, answer.status, outcome_of(answer.status))
+        keep_alive = self.request.keep_alive
         if self._protocol.writing_paused:
-            self._protocol.run(self._protocol.drain())
+            self._protocol.run(self._protocol.drain(keep_alive=keep_alive))
+        elif not keep_alive:
+            self._protocol.over(keep_alive=False)
         return True
 
     def cancel(self) -> None:
@@ -136,6 +139,7 @@ class Exchange:
             policies=live.policies,
             generation=live.slot.current,
             stands=answer.stands,
+            keep_alive=request.keep_alive,
         )
 
     def _ask(self) -> Answer | None:
@@ -175,10 +179,11 @@ class Exchange:
             self._send(came)
             self._parts.in_flight.end(self.request)
             self._end(ANSWERED, came.status, outcome_of(came.status))
+            keep_alive = self.request.keep_alive and not self._parts.state.stopping
             if protocol.writing_paused:
-                protocol.run(protocol.drain())
+                protocol.run(protocol.drain(keep_alive=keep_alive))
             else:
-                protocol.over(keep_alive=not self._parts.state.stopping)
+                protocol.over(keep_alive=keep_alive)
         elif isinstance(came, web.StreamResponse):
             self._answer = came
             protocol.run(self._run())
@@ -189,7 +194,7 @@ class Exchange:
         """What has to be waited for: the handler, an answer that aiohttp writes, the client."""
         request, answer, protocol = self.request, self._answer, self._protocol
         event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
-        keep_alive = True
+        keep_alive = request.keep_alive
         self._parts.in_flight.begin(request)
         try:
             if answer is None:
@@ -201,7 +206,7 @@ class Exchange:
                 self._send(answer)
             else:
                 await self._write(answer)
-                keep_alive = answer.keep_alive is not False
+                keep_alive = keep_alive and answer.keep_alive is not False
             if protocol._paused:
                 await protocol._drain_helper()
             outcome = outcome_of(status)

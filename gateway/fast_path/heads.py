@@ -29,7 +29,7 @@ _MAX_HEAD_BYTES: Final = 4096  # a longer one is not worth remembering
 _OF_THIS_ANSWER: Final = frozenset({"content-length", "date", "x-request-id"})
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
-_Kind = tuple[int, Pairs, bool, int, int, bool, str | None, bool]
+_Kind = tuple[int, Pairs, bool, int, int, bool, str | None, bool, bool]
 
 
 class Heads:
@@ -69,6 +69,7 @@ class Heads:
             EXTENSION_FILE in state,
             request.fields.get("origin") if policies.cors.allowed_origins else None,
             self._state.stopping,
+            request.keep_alive,
         )
         known = self._known.get(kind)
         if known is None:
@@ -93,6 +94,8 @@ class Heads:
             response.headers.setdefault(hdrs.CONTENT_TYPE, "application/octet-stream")
         for stamp in self._stamps:
             stamp(request, response)
+        if not request.keep_alive:
+            response.headers[hdrs.CONNECTION] = "close"
         fields = [
             (name, value)
             for name, value in response.headers.items()

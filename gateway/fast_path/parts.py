@@ -108,9 +108,9 @@ class FastProtocol(RequestHandler):
         """What was run or held has come to its end."""
         raise NotImplementedError
 
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what it was sent."""
+    async def drain(self, *, keep_alive: bool) -> None:
+        """Wait until the client has taken most of what it was sent, which ends the exchange."""
         try:
             await self._drain_helper()
         finally:
-            self.over(keep_alive=True)
+            self.over(keep_alive=keep_alive)

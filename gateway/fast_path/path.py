@@ -101,7 +101,9 @@ class FastPath:
             len(body),
         )
         if protocol.writing_paused:
-            protocol.run(protocol.drain())
+            protocol.run(protocol.drain(keep_alive=known.keep_alive))
+        elif not known.keep_alive:
+            protocol.over(keep_alive=False)
         return True
 
     def _target(self, line: bytes) -> Target | None:

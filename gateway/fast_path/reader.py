@@ -19,7 +19,8 @@ MAX_HEAD_BYTES: Final = 8190
 MAX_FIELDS: Final = 128
 UNKNOWN: Final = -1
 
-_KEEP_ALIVE: Final = "keep-alive"  # aiohttp knows how to part
+_KEEP_ALIVE: Final = "keep-alive"
+_CONNECTIONS: Final = frozenset({_KEEP_ALIVE, "close"})
 _VERSION: Final = b" HTTP/1.1"
 _HEAD_END: Final = b"\r\n\r\n"
 # What makes a request more than a head and a body of known length, or changes what the body is.
@@ -122,7 +123,7 @@ class RequestReader:
             or len(lines) > MAX_FIELDS
             or len(fields) != len(lines)
             or "host" not in fields
-            or fields.get("connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE
+            or fields.get("connection", _KEEP_ALIVE).lower() not in _CONNECTIONS
             or not _UNCOMMON.isdisjoint(fields)
         ):
             self._parser = HttpRequestParser(self)  # some messages are the last that it reads

@@ -42,6 +42,7 @@ class Repeat:
     policies: Policies
     generation: Generation
     stands: Callable[[], bool]
+    keep_alive: bool
 
 
 class Repeats:

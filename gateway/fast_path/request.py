@@ -124,6 +124,8 @@ class FastRequest(web.Request):
         self.streams = streams
         self.live = live
         self.streamed_bytes = 0
+        connection = fields.get("connection")
+        self.keep_alive = connection is None or connection.lower() != "close"
         self._protocol = protocol
         self._match_info = match_info
         named = id_after(fields.get("x-request-id"))

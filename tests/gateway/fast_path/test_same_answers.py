@@ -1,5 +1,6 @@
 """The fast path and aiohttp's way give the same answers, streams, hits and refusals included."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ import pytest
 from gateway.keys import FAST_PATH
 from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import Envelope, FakeRunner, HttpAnswer, UiFile
-from tests.gateway.fast_path.wire import request, wire_to
+from tests.gateway.fast_path.wire import PATIENCE_S, request, wire_to
 from tests.gateway.harness import HASH, INSTALL, Gateway, in_front_of, running
 
 UI = f"/runner/ext-ui/registry-1/{HASH}"
@@ -157,6 +158,12 @@ async def both(
         yield fast, slow
 
 
+def prepare(runner: FakeRunner, case: str) -> None:
+    runner.asset_script.clear()
+    if case == "broken runner":
+        runner.asset_script.extend(HttpAnswer(status=500) for _ in range(TIMES))
+
+
 @pytest.mark.parametrize("case", ASKED)
 async def test_both_ways_lead_to_the_same_answer(
     both: tuple[Gateway, Gateway], runner: FakeRunner, case: str
@@ -164,8 +171,7 @@ async def test_both_ways_lead_to_the_same_answer(
     raw, method = ASKED[case], ASKED[case].decode().split()[0]
     told = []
     for gateway in both:
-        if case == "broken runner":
-            runner.asset_script.extend(HttpAnswer(status=500) for _ in range(TIMES))
+        prepare(runner, case)
         async with wire_to(gateway.port) as wire:
             answers = []
             for _ in range(TIMES):
@@ -174,5 +180,27 @@ async def test_both_ways_lead_to_the_same_answer(
                 if dict(answers[-1].fields).get("connection") == "close":
                     break
         told.append(answers)
-        runner.asset_script.clear()
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("case", ASKED)
+async def test_both_ways_lead_to_the_same_answer_on_a_connection_of_its_own(
+    both: tuple[Gateway, Gateway], runner: FakeRunner, case: str
+) -> None:
+    raw, method = ASKED[case], ASKED[case].decode().split()[0]
+    raw = raw.replace(b"\r\n", b"\r\nConnection: Close\r\n", 1)
+    told = []
+    for gateway in both:
+        prepare(runner, case)
+        answers = []
+        for _ in range(TIMES):
+            async with wire_to(gateway.port) as wire:
+                wire.send(raw)
+                answers.append(await wire.answer(to=method))
+                assert ("connection", "close") in [
+                    (name, value.lower()) for name, value in answers[-1].fields
+                ]
+                async with asyncio.timeout(PATIENCE_S):
+                    assert await wire.reader.read() == b""
+        told.append(answers)
     assert told[0] == told[1]
