@@ -23,6 +23,7 @@ from backends.embedded.instance_pool import MAX_MEMORIES, MAX_TABLE_ELEMENTS
 from backends.embedded.pace import TURN_S
 from backends.embedded.packing import packed
 from backends.embedded.prepared import PreparedGuest
+from backends.embedded.scalars import Allowance, TooMuch
 from backends.embedded.session import Session, entered, rule_over
 
 _MEBIBYTE = 1_048_576
@@ -163,7 +164,11 @@ def _called(
             ),
             error,
         )
-        return guest.response.lift(answer)
+        return guest.response.lift(answer, Allowance())
+    except TooMuch:
+        raise GuestFailed(
+            "execute_invalid_answer", "the headers are too many or too long"
+        ) from None
     except wasmtime.WasmtimeError as failed:
         raise _stopped(session.deadline) or failed_call(failed) from failed
     finally:

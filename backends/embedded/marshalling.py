@@ -23,6 +23,7 @@ from wasmtime import component as wit
 from backends.embedded import short_calls
 from backends.embedded.host.call import Err, Ok
 from backends.embedded.scalars import (
+    Allowance,
     BoolCodec,
     CharCodec,
     Codec,
@@ -70,7 +71,7 @@ class BytesCodec:
     whole array is made and the interpreter lock is never held for long.
     """
 
-    def lift(self, source: CValue) -> bytes:
+    def lift(self, source: CValue, _allowance: Allowance) -> bytes:
         vector = source.of.list
         first = ctypes.addressof(vector.data.contents) if vector.size else 0
         pieces = []
@@ -98,9 +99,11 @@ class ListCodec:
     def __init__(self, element: Codec) -> None:
         self.element = element
 
-    def lift(self, source: CValue) -> list[object]:
+    def lift(self, source: CValue, allowance: Allowance) -> list[object]:
         vector = source.of.list
-        return [self.element.lift(vector.data[index]) for index in range(vector.size)]
+        allowance.take_values(vector.size)
+        lift, data = self.element.lift, vector.data
+        return [lift(data[index], allowance) for index in range(vector.size)]
 
     def lower(self, value: object, target: CValue) -> None:
         items = expect(value, list)
@@ -116,9 +119,12 @@ class TupleCodec:
     def __init__(self, elements: tuple[Codec, ...]) -> None:
         self._elements = elements
 
-    def lift(self, source: CValue) -> tuple[object, ...]:
+    def lift(self, source: CValue, allowance: Allowance) -> tuple[object, ...]:
+        allowance.take_values(len(self._elements))
         data = source.of.tuple.data
-        return tuple(element.lift(data[index]) for index, element in enumerate(self._elements))
+        return tuple(
+            element.lift(data[index], allowance) for index, element in enumerate(self._elements)
+        )
 
     def lower(self, value: object, target: CValue) -> None:
         items = expect(value, tuple)
@@ -139,10 +145,12 @@ class RecordCodec:
         self.fields = fields
         self._raw_names = [name.encode() for name, _ in fields]
 
-    def lift(self, source: CValue) -> dict[str, object]:
+    def lift(self, source: CValue, allowance: Allowance) -> dict[str, object]:
+        allowance.take_values(len(self.fields))
         data = source.of.record.data
         return {
-            name: codec.lift(data[index].val) for index, (name, codec) in enumerate(self.fields)
+            name: codec.lift(data[index].val, allowance)
+            for index, (name, codec) in enumerate(self.fields)
         }
 
     def lower(self, value: object, target: CValue) -> None:
@@ -163,9 +171,9 @@ class OptionCodec:
     def __init__(self, payload: Codec) -> None:
         self.payload = payload
 
-    def lift(self, source: CValue) -> object:
+    def lift(self, source: CValue, allowance: Allowance) -> object:
         payload = source.of.option
-        return self.payload.lift(payload.contents) if payload else None
+        return self.payload.lift(payload.contents, allowance) if payload else None
 
     def lower(self, value: object, target: CValue) -> None:
         target.kind = _OPTION
@@ -179,10 +187,10 @@ class ResultCodec:
         self._ok = ok
         self.err = err
 
-    def lift(self, source: CValue) -> Ok | Err:
+    def lift(self, source: CValue, allowance: Allowance) -> Ok | Err:
         result = source.of.result
         codec = self._ok if result.is_ok else self.err
-        payload = codec.lift(result.val.contents) if codec else None
+        payload = codec.lift(result.val.contents, allowance) if codec else None
         return Ok(payload) if result.is_ok else Err(str(payload))
 
     def lower(self, value: object, target: CValue) -> None:

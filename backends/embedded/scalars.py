@@ -10,6 +10,9 @@ from backends.embedded import short_calls
 CValue = Any
 """A `wasmtime_component_val_t`, or a view of one inside another; ctypes cannot say more."""
 
+MAX_VALUES = 50_000
+MAX_TEXT_BYTES = 1024 * 1024
+
 _BOOL = ffi.WASMTIME_COMPONENT_BOOL.value
 _CHAR = ffi.WASMTIME_COMPONENT_CHAR.value
 _STRING = ffi.WASMTIME_COMPONENT_STRING.value
@@ -18,11 +21,42 @@ _ENUM = ffi.WASMTIME_COMPONENT_ENUM.value
 _T = TypeVar("_T")
 
 
+class TooMuch(Exception):
+    """A guest hands over more at once than its world has a use for."""
+
+
+class Allowance:
+    """What a guest may hand over at once: as the arguments of one import, or as its answer.
+
+    The engine's own bound, 128 MiB, is one of memory. Millions of values are read for seconds,
+    perhaps on the event loop's thread, and much that is done with a text takes many times its
+    size. Bytes are not counted: they are cheap, and the engine moves few of them.
+    """
+
+    __slots__ = ("_text_bytes", "_values")
+
+    def __init__(self) -> None:
+        self._values = MAX_VALUES
+        self._text_bytes = MAX_TEXT_BYTES
+
+    def take_values(self, count: int) -> None:
+        """Raises TooMuch."""
+        self._values -= count
+        if self._values < 0:
+            raise TooMuch
+
+    def take_text(self, size: int) -> None:
+        """Raises TooMuch."""
+        self._text_bytes -= size
+        if self._text_bytes < 0:
+            raise TooMuch
+
+
 class Codec(Protocol):
     """How values of one WIT type cross."""
 
-    def lift(self, source: CValue) -> object:
-        """Read a value of the engine; leaves it as it was."""
+    def lift(self, source: CValue, allowance: Allowance) -> object:
+        """Read a value of the engine; leaves it as it was. Raises TooMuch."""
 
     def lower(self, value: object, target: CValue) -> None:
         """Write into zeroed memory. Raises TypeError or ValueError when it does not fit."""
@@ -51,7 +85,7 @@ def get_text(source: CValue) -> str:
 
 
 class BoolCodec:
-    def lift(self, source: CValue) -> bool:
+    def lift(self, source: CValue, _allowance: Allowance) -> bool:
         return bool(source.of.boolean)
 
     def lower(self, value: object, target: CValue) -> None:
@@ -69,7 +103,7 @@ class IntCodec:
         self._kind = kind
         self._range = range(-(1 << bits - 1), 1 << bits - 1) if signed else range(1 << bits)
 
-    def lift(self, source: CValue) -> int:
+    def lift(self, source: CValue, _allowance: Allowance) -> int:
         return int(getattr(source.of, self._name))
 
     def lower(self, value: object, target: CValue) -> None:
@@ -85,7 +119,7 @@ class FloatCodec:
         self._name = name
         self._kind = kind
 
-    def lift(self, source: CValue) -> float:
+    def lift(self, source: CValue, _allowance: Allowance) -> float:
         return float(getattr(source.of, self._name))
 
     def lower(self, value: object, target: CValue) -> None:
@@ -95,7 +129,7 @@ class FloatCodec:
 
 
 class CharCodec:
-    def lift(self, source: CValue) -> str:
+    def lift(self, source: CValue, _allowance: Allowance) -> str:
         return chr(source.of.character)
 
     def lower(self, value: object, target: CValue) -> None:
@@ -104,7 +138,8 @@ class CharCodec:
 
 
 class StringCodec:
-    def lift(self, source: CValue) -> str:
+    def lift(self, source: CValue, allowance: Allowance) -> str:
+        allowance.take_text(source.of.string.size)
         return get_text(source.of.string)
 
     def lower(self, value: object, target: CValue) -> None:
@@ -116,7 +151,7 @@ class EnumCodec:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
 
-    def lift(self, source: CValue) -> str:
+    def lift(self, source: CValue, _allowance: Allowance) -> str:
         return get_text(source.of.enumeration)
 
     def lower(self, value: object, target: CValue) -> None:

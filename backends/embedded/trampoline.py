@@ -17,7 +17,7 @@ from backends.embedded.failures import raise_if_failed
 from backends.embedded.host.call import Err
 from backends.embedded.host.never_waits import HostFunction, never_waits
 from backends.embedded.marshalling import ListCodec, RecordCodec, ResultCodec, zero
-from backends.embedded.scalars import Codec, EnumCodec, expect
+from backends.embedded.scalars import Allowance, Codec, EnumCodec, TooMuch, expect
 from backends.embedded.session import current
 
 Trampoline = Any
@@ -29,8 +29,10 @@ _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _ERROR = ctypes.POINTER(c.wasmtime_error_t)
 _LAST_RESORT = ("internal", "denied", "not-allowed")
 _log = structlog.get_logger()
-_Lift = Callable[[Any], list[object]]
-_Serve = Callable[[list[object], Any], int]
+_Given = list[object] | None
+"""Arguments; None: there was too much of them."""
+_Lift = Callable[[Any], _Given]
+_Serve = Callable[[_Given, Any], int]
 """Takes arguments and the place for the answer; gives an error's address, or 0."""
 
 
@@ -41,22 +43,32 @@ def trampoline(
 
     A host function never raises; one that does, or that answers what its WIT type cannot
     hold, is logged without its message, which may quote the guest's data. The guest then
-    gets the error of the import's own type, or a trap where the type has none.
+    gets the error of the import's own type, or a trap where the type has none; so it does
+    when its arguments exceed their Allowance.
     """
 
-    def lift(args: Any) -> list[object]:
-        return [codec.lift(args[index]) for index, codec in enumerate(params)]
+    def lift(args: Any) -> _Given:
+        allowance = Allowance()
+        try:
+            return [codec.lift(args[index], allowance) for index, codec in enumerate(params)]
+        except TooMuch:
+            return None
 
-    def serve(args: list[object], results: Any) -> int:
+    def serve(args: _Given, results: Any) -> int:
+        if args is None:
+            return fail(TooMuch.__name__, results)
         try:
             answer = function(current().call, *args)
             if result is not None:
                 zero(results[0])
                 result.lower(answer, results[0])
         except Exception as error:  # noqa: BLE001 - nothing may be raised into native code
-            _log.error("host_function_failed", function=name, error=type(error).__name__)
-            return _give_error(result, results)
+            return fail(type(error).__name__, results)
         return 0
+
+    def fail(error: str, results: Any) -> int:
+        _log.error("host_function_failed", function=name, error=error)
+        return _give_error(result, results)
 
     return _answering(lift, serve) if never_waits(function) else _waiting(lift, serve)
 
@@ -88,7 +100,7 @@ def _waiting(lift: _Lift, serve: _Serve) -> Trampoline:
     return c.wasmtime_component_func_async_callback_t(enter)
 
 
-def _serve_late(serve: _Serve, args: list[object], results: Any) -> None:
+def _serve_late(serve: _Serve, args: _Given, results: Any) -> None:
     """The engine no longer takes an error: a value of no type of the world makes it trap."""
     if problem := serve(args, results):
         c.wasmtime_error_delete(ctypes.cast(problem, _ERROR))

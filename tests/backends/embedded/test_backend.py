@@ -107,6 +107,7 @@ async def test_a_guest_answers(backend: EmbeddedBackend, asking: Asking) -> None
         (wat.NO_HANDLER, 500, "execute_no_handler"),
         (wat.importing("wasi:http/types@0.2.0"), 500, "execute_link_failed"),
         (wat.guest(wat.answering(99)), 500, "execute_invalid_answer"),
+        (wat.MANY_HEADERS, 500, "execute_invalid_answer"),
     ],
 )
 async def test_a_failure_is_a_word_for_the_caller_and_a_line_in_the_log(

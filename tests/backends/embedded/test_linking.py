@@ -22,6 +22,7 @@ from backends.embedded.host.call import Call, Err, Ok
 from backends.embedded.host.never_waits import answers_at_once
 from backends.embedded.linking import LinkRefused, link
 from backends.embedded.marshalling import codec_for
+from backends.embedded.scalars import MAX_TEXT_BYTES, MAX_VALUES, Allowance
 from backends.embedded.session import Session, entered
 from tests.backends.embedded import wat
 
@@ -90,7 +91,7 @@ class Probe:
                     error,
                     session,
                 )
-                return codec_for(kind.result).lift(answer)
+                return codec_for(kind.result).lift(answer, Allowance())
             finally:
                 for target in given:
                     c.wasmtime_component_val_delete(ctypes.byref(target))
@@ -281,6 +282,37 @@ def test_a_type_without_room_for_an_error_traps_instead_of_lying(way: dict[str, 
     probe.answer = RuntimeError()
     with pytest.raises(wasmtime.WasmtimeError):
         probe(1)
+    probe.engine.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("kind", "most", "one_more"),
+    [
+        ("string", "x" * MAX_TEXT_BYTES, "x"),
+        ("(list string)", [""] * MAX_VALUES, [""]),
+        ("(list (tuple u8 u8))", [(1, 2)] * (MAX_VALUES // 3), [(1, 2)]),
+    ],
+)
+def test_a_guest_that_hands_over_too_much_never_reaches_the_host(
+    way: dict[str, bool], kind: str, most: str | list[object], one_more: str | list[object]
+) -> None:
+    text = wat.passthrough(
+        "f",
+        types=_PEOPLE[1:],
+        params=f'(param "x" {kind})',
+        core_params="i32 i32",
+        result="(result (error $failure))",
+    )
+    probe = Probe(text, **way)
+    probe.answer = Ok()
+    with capture_logs() as logs:
+        assert probe(most + one_more) == Err("internal")  # type: ignore[operator]  # alike
+    assert not probe.heard
+    assert [entry["error"] for entry in logs] == ["TooMuch"]
+
+    assert probe(most) == Ok()
+    assert probe.heard == (most,)
     probe.engine.close()
 
 

@@ -8,7 +8,7 @@ from wasmtime import _ffi as ffi
 
 from backends.embedded.marshalling import BytesCodec, ListCodec, OptionCodec, RecordCodec
 from backends.embedded.packing import packed, packer_for
-from backends.embedded.scalars import EnumCodec, IntCodec, StringCodec
+from backends.embedded.scalars import Allowance, EnumCodec, IntCodec, StringCodec
 
 HEADER = RecordCodec((("name", StringCodec()), ("value", StringCodec())))
 CODEC = RecordCodec(
@@ -44,15 +44,15 @@ GOOD: dict[str, object] = {
 @given(values)
 def test_what_is_packed_is_what_is_read(value: dict[str, object]) -> None:
     memory = packed(packer_for(CODEC), value)
-    assert CODEC.lift(memory.value) == value
+    assert CODEC.lift(memory.value, Allowance()) == value
     memory.free()
 
 
-@pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 1_000_000])
+@pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 400_000])
 def test_a_value_of_any_size_has_room(size: int) -> None:
     value = GOOD | {"url": "é" * size, "headers": [{"name": "n", "value": "v"}] * (size // 1_000)}
     memory = packed(packer_for(CODEC), value)
-    assert CODEC.lift(memory.value) == value
+    assert CODEC.lift(memory.value, Allowance()) == value
     memory.free()
 
 

@@ -99,6 +99,16 @@ URL = guest(
 """Answers the request's url as its body."""
 
 ENDLESS = guest("(loop $forever (br $forever)) unreachable")
+MANY_HEADERS = guest(
+    answering(
+        200,
+        before="""(i32.store (i32.const 68) (i32.const 131_072))
+  (i32.store (i32.const 72) (i32.const 30_000))""",
+    ),
+    pages=10,
+)
+"""Answers with thirty thousand empty header fields."""
+
 TRAP = guest("unreachable")
 RECURSION = guest("(call 0 (local.get $request))")
 HUNGRY = guest(
