@@ -8,13 +8,13 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
 from wasmtime import _bindings as c  # the binding's add_func converts values its own way
 from wasmtime import _ffi as ffi
 from wasmtime import component as wit
 
 from backends.embedded.failures import raise_if_failed
 from backends.embedded.host.call import Err
+from backends.embedded.host.guest_log import host_function_failed
 from backends.embedded.host.never_waits import HostFunction, never_waits
 from backends.embedded.marshalling import ListCodec, RecordCodec, ResultCodec, zero
 from backends.embedded.scalars import Allowance, Codec, EnumCodec, TooMuch, expect
@@ -28,7 +28,6 @@ _U64 = ffi.WASMTIME_COMPONENT_U64.value
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _ERROR = ctypes.POINTER(c.wasmtime_error_t)
 _LAST_RESORT = ("internal", "denied", "not-allowed")
-_log = structlog.get_logger()
 _Given = list[object] | None
 """Arguments; None: there was too much of them."""
 _Lift = Callable[[Any], _Given]
@@ -67,7 +66,7 @@ def trampoline(
         return 0
 
     def fail(error: str, results: Any) -> int:
-        _log.error("host_function_failed", function=name, error=error)
+        host_function_failed(current().call, name, error)
         return _give_error(result, results)
 
     return _answering(lift, serve) if never_waits(function) else _waiting(lift, serve)

@@ -35,9 +35,21 @@ def log_error(call: Call, message: str) -> None:
     _emit(call, _log.error, message)
 
 
+def host_function_failed(call: Call, function: str, error: str) -> None:
+    """Write that an import could not answer; one of the call's lines, for a guest can cause it.
+
+    Args:
+        error: the name of a class alone: a message or a trace could hold a guest's data.
+    """
+    _write(call, _log.error, "host_function_failed", function=function, error=error)
+
+
 def _emit(call: Call, write: Callable[..., object], message: str) -> None:
-    if not call.may(CAPABILITY):
-        return
+    if call.may(CAPABILITY):
+        _write(call, write, "guest_logged", message=_printable(message))
+
+
+def _write(call: Call, write: Callable[..., object], event: str, **said: str) -> None:
     facts = {
         "request_id": call.request.request_id,
         "tenant": call.request.context.tenant_id,
@@ -45,7 +57,7 @@ def _emit(call: Call, write: Callable[..., object], message: str) -> None:
     }
     already_written = next(call.lines_logged)
     if already_written < MAX_LINES_PER_CALL:
-        write("guest_logged", message=_printable(message), **facts)
+        write(event, **said, **facts)
     elif already_written == MAX_LINES_PER_CALL:
         _log.warning("guest_log_truncated", max_lines=MAX_LINES_PER_CALL, **facts)
 

@@ -4,8 +4,6 @@ import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import structlog
-
 from backends.embedded.host import (
     clients,
     context,
@@ -22,8 +20,6 @@ from backends.embedded.host import (
 from backends.embedded.host.call import Call, Err
 from backends.embedded.host.never_waits import HostFunction
 
-_log = structlog.get_logger(__name__)
-
 
 def _contained(function: HostFunction, failure: Callable[[], object]) -> HostFunction:
     """`function`, answering `failure()` where it would raise.
@@ -37,13 +33,8 @@ def _contained(function: HostFunction, failure: Callable[[], object]) -> HostFun
         try:
             return function(call, *args)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cross over
-            # The name alone: a message or a trace could hold a guest's data.
-            _log.error(
-                "host_function_failed",
-                function=f"{function.__module__}.{function.__name__}",
-                exception=type(error).__name__,
-                request_id=call.request.request_id,
-            )
+            name = f"{function.__module__}.{function.__name__}"
+            guest_log.host_function_failed(call, name, type(error).__name__)
             return failure()
 
     return contained

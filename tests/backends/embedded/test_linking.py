@@ -257,7 +257,7 @@ def test_a_host_function_that_fails_becomes_the_errors_own_word(
     person.answer = answer
     with capture_logs() as logs:
         assert person("x") == Err("internal")
-    assert [entry["event"] for entry in logs] == ["host_function_failed"]
+    assert [(entry["event"], entry["tenant"]) for entry in logs] == [("host_function_failed", "t")]
     assert "a guest's data" not in repr(logs)
 
 

@@ -61,6 +61,17 @@ async def test_a_talkative_call_is_cut_off_once_and_the_next_one_starts_afresh(
     assert lines[-1]["message"] == "first"
 
 
+async def test_failures_that_a_guest_can_cause_at_will_are_among_its_lines(
+    services: HostServices, lines: list[EventDict]
+) -> None:
+    call = call_of(services, granted=frozenset())
+    for _ in range(MAX_LINES_PER_CALL + 5):
+        await ask(call, "secrets", "get", "one", "too many")
+    events = [line["event"] for line in lines]
+    assert events == ["host_function_failed"] * MAX_LINES_PER_CALL + ["guest_log_truncated"]
+    assert {(line["tenant"], line["extension"]) for line in lines} == {("tenant-1", "extension-1")}
+
+
 async def test_without_the_capability_nothing_is_written(
     services: HostServices, lines: list[EventDict]
 ) -> None:

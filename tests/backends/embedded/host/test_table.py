@@ -66,7 +66,7 @@ async def test_a_function_that_fails_answers_in_its_interfaces_own_words(
                     answer = await ask(call, interface, name, *["surplus"] * 9)
                     assert answer == FAILURES.get((interface, name), Err("internal"))
     assert {line["event"] for line in lines} == {"host_function_failed"}
-    assert {line["exception"] for line in lines} == {"TypeError"}
+    assert {line["error"] for line in lines} == {"TypeError"}
     assert "surplus" not in str(lines)
 
 
