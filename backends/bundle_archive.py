@@ -69,7 +69,8 @@ def extract(archive: BinaryIO, into: Path, *, limits: ArchiveLimits) -> dict[str
                     place = name if name.startswith("ui/") else f"bundle/{name}"
                     sizes[place] = _write(tar, member, into / place)
         reader.drain()
-    except (tarfile.TarError, zstandard.ZstdError, UnicodeError, RecursionError) as error:
+    except (tarfile.TarError, zstandard.ZstdError, ValueError, RecursionError) as error:
+        # ValueError: tarfile's own reading of headers, such as the map of a sparse file.
         raise BundleRejected("not_an_archive", type(error).__name__) from error
     return sizes
 

@@ -164,6 +164,26 @@ def test_headers_nested_a_thousand_deep_are_refused(store: BundleStore, tmp_path
         store.add(path)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"GNU.sparse.map": "0,one"},
+        {"GNU.sparse.size": "zz"},
+        {"GNU.sparse.realsize": "much"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"size": "9" * 5_000},
+    ],
+)
+def test_a_header_with_a_number_that_is_none_is_refused(
+    store: BundleStore, tmp_path: Path, fields: dict[str, str]
+) -> None:
+    odd, content = entry("ui/sparse.js", b"x")
+    odd.pax_headers = fields
+    with pytest.raises(BundleRejected) as caught:
+        store.add(write_archive(tmp_path / "sparse.tar.zst", [*entries(), (odd, content)]))
+    assert caught.value.reason == "not_an_archive"
+
+
 def cut_zstd(raw: bytes) -> bytes:
     whole = zstandard.compress(raw)
     return whole[: len(whole) // 2]
