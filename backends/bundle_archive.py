@@ -8,7 +8,7 @@ import io
 import os
 import tarfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -30,7 +30,7 @@ class ArchiveLimits:
     """How much an archive may cost whoever opens it."""
 
     max_archive_bytes: int = 256 * 1024 * 1024
-    max_entries: int = 10_000
+    max_entries: int = 10_000  # and as many folders around them
     max_entry_bytes: int = 256 * 1024 * 1024
     max_total_bytes: int = 1024 * 1024 * 1024
     max_ratio: int = 200  # unpacked bytes to one packed byte
@@ -55,6 +55,7 @@ def extract(archive: BinaryIO, into: Path, *, limits: ArchiveLimits) -> dict[str
     """
     reader = _CappedReader(archive, limits)
     sizes: dict[str, int] = {}
+    folders: set[str] = set()
     try:
         with tarfile.open(
             fileobj=reader,
@@ -67,6 +68,9 @@ def extract(archive: BinaryIO, into: Path, *, limits: ArchiveLimits) -> dict[str
                 name = entry_name(member.name, is_directory=member.isdir())
                 if not member.isdir():
                     place = name if name.startswith("ui/") else f"bundle/{name}"
+                    folders.update(_new_folders(place, folders))
+                    if len(folders) > limits.max_entries:
+                        raise BundleRejected("too_many_folders", f"more than {limits.max_entries}")
                     sizes[place] = _write(tar, member, into / place)
         reader.drain()
     except (tarfile.TarError, zstandard.ZstdError, ValueError, RecursionError) as error:
@@ -142,6 +146,14 @@ def _members(
             raise BundleRejected("entry_too_large", shown(member.name))
         reader.expect(member.size + _HEADER_BYTES)
         yield member
+
+
+def _new_folders(place: str, known: Collection[str]) -> Iterator[str]:
+    """The folders that `place` needs besides those known: one name of a kilobyte needs 500."""
+    folder = place.rpartition("/")[0]
+    while folder and folder not in known:
+        yield folder
+        folder = folder.rpartition("/")[0]
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> int:

@@ -104,6 +104,7 @@ def test_an_entry_name_is_escaped_before_anybody_prints_it(
 
 BOMBS: dict[str, tuple[list[Entry], str]] = {
     "many entries": ([entry(f"ui/{n}.js") for n in range(9)], "too_many_entries"),
+    "many folders": ([entry("ui/" + "a/" * 8 + "b.js")], "too_many_folders"),
     "large entry": ([entry("ui/a.js", os.urandom(100_001))], "entry_too_large"),
     "large total": (
         [entry(f"ui/{n}.js", b"%d" % n * 90_000) for n in range(4)],
