@@ -22,6 +22,7 @@ _HEADER_BYTES = 1024 * 1024  # what one entry's headers may take, long names inc
 _MAX_WINDOW_BYTES = 1 << 27  # what every zstd level needs at most without --long
 _MAX_NAME_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
+_UNPRINTABLE = frozenset({"Cc", "Cs"})  # controls, and bytes of a file's name that are no text
 _FILE_TYPES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 
 
@@ -113,7 +114,7 @@ def shown(name: str) -> str:
 def _fault_of(name: str) -> str | None:
     if name.startswith("/"):
         return "absolute_name"
-    if "\\" in name or any(unicodedata.category(character) == "Cc" for character in name):
+    if "\\" in name or any(unicodedata.category(character) in _UNPRINTABLE for character in name):
         return "unprintable_name"
     segments = name.split("/")
     if ".." in segments or "." in segments:

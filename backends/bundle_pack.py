@@ -83,6 +83,8 @@ def _ui_files(directory: Path, manifest: Manifest) -> Iterator[tuple[str, Path]]
         for name in names:
             if not name.startswith("."):
                 path = Path(folder, name)
+                if not path.is_file():  # reading from a pipe would never end
+                    raise BundleRejected("not_a_file", shown(str(path.relative_to(directory))))
                 yield entry_name(f"ui/{path.relative_to(root).as_posix()}"), path
 
 

@@ -124,6 +124,8 @@ def _wait(directory: Path, stop: threading.Event) -> None:
         )
     except FileNotFoundError:  # deleted since the look: a build that starts from nothing
         stop.wait(QUIET_MS / 1000)
+    except RuntimeError:  # the watcher's own: a name that is no text, or no watches are left
+        stop.wait(LOOK_MS / 1000)
 
 
 def _install(directory: Path, root: Path, tenant: str) -> Install:

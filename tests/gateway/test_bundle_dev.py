@@ -155,6 +155,19 @@ def test_a_manifest_with_a_mistake_leaves_the_last_good_install(session: Session
     assert state.version == "1.0.1"
 
 
+def test_a_file_whose_name_is_no_text_does_not_end_the_watch(session: Session) -> None:
+    session.next_install()
+    odd = session.folder / "ui" / os.fsdecode(b"\xe9.js")
+    odd.touch()
+    refused = session.next()
+    assert isinstance(refused, NotInstalled)
+    assert refused.problem.startswith("unprintable_name")
+
+    odd.unlink()
+    session.save("<p>it goes on</p>")
+    assert session.next_install().content_hash == session.installed()
+
+
 def test_a_save_that_changes_nothing_is_not_announced(session: Session) -> None:
     session.next_install()
     session.page.touch()

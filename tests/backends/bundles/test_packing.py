@@ -95,6 +95,21 @@ def test_a_link_is_refused_and_not_followed(project: Path, tmp_path: Path) -> No
     assert not (tmp_path / "a.tar.zst").exists()
 
 
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(project: Path, tmp_path: Path) -> None:
+    os.mkfifo(project / "ui" / "pipe.js")
+    with pytest.raises(BundleRejected) as caught:
+        pack(project, tmp_path / "a.tar.zst")
+    assert (caught.value.reason, caught.value.detail) == ("not_a_file", "'ui/pipe.js'")
+
+
+def test_a_name_that_is_no_text_is_refused(project: Path, tmp_path: Path) -> None:
+    (project / "ui" / os.fsdecode(b"\xe9.js")).touch()
+    with pytest.raises(BundleRejected) as caught:
+        pack(project, tmp_path / "a.tar.zst")
+    assert caught.value.reason == "unprintable_name"
+    assert caught.value.detail.isascii()
+
+
 @pytest.mark.parametrize(
     ("missing", "reason"),
     [
