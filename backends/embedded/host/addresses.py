@@ -6,6 +6,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, unknown to Python 3.11
+_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")  # known to Python 3.11.10 as a whole
+_AZURE_HOST = ipaddress.IPv4Address("168.63.129.16")  # public by its number alone
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -13,7 +15,8 @@ def is_public(address: Address) -> bool:
     """Whether `address` is an ordinary host of the public internet.
 
     Private, loopback, link-local, multicast, reserved, shared and unspecified addresses are
-    not. An IPv6 address that only wraps an IPv4 one (mapped, 6to4, NAT64) is judged by
+    not; nor is the one by which virtual machines of Azure reach their host, which knows their
+    secrets. An IPv6 address that only wraps an IPv4 one (mapped, 6to4, NAT64) is judged by
     what it wraps, since that is where the packets end.
 
     Source:
@@ -31,6 +34,8 @@ def is_public(address: Address) -> bool:
             return is_public(wrapped)
         if address not in _GLOBAL_UNICAST or address in _DOCUMENTATION:
             return False
+    elif address in _PROTOCOLS or address == _AZURE_HOST:
+        return False
     return address.is_global and not (
         address.is_private
         or address.is_loopback

@@ -11,8 +11,8 @@ from backends.embedded.host.addresses import is_public
 
 FORBIDDEN_V4 = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-    "172.16.0.0/12", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-    "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+    "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
 ]  # fmt: skip
 FORBIDDEN_V6 = [
     "::/128", "::1/128", "::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:db8::/32",
@@ -59,6 +59,9 @@ def test_ordinary_ipv6_hosts_are_public(text: str) -> None:
     assert is_public(ipaddress.ip_address(text))
 
 
-@pytest.mark.parametrize("text", ["fe80::1%eth0", "169.254.169.254", "::ffff:169.254.169.254"])
+@pytest.mark.parametrize(
+    "text",
+    ["fe80::1%eth0", "169.254.169.254", "::ffff:169.254.169.254", "192.0.0.192", "168.63.129.16"],
+)
 def test_the_addresses_of_cloud_metadata_and_links_are_forbidden(text: str) -> None:
     assert not is_public(ipaddress.ip_address(text))
