@@ -159,7 +159,11 @@ class EmbeddedVariables(Section):
         ),
     ] = Path(".gateway/bundles")
     runner_memory_mb: Annotated[
-        Megabytes, Field(description="The memory that one call of an extension may use.")
+        Megabytes,
+        Field(
+            description="The limit of each linear memory of an extension's call. It has one or two"
+            " as a rule, and at most four."
+        ),
     ] = 256
     runner_max_concurrency: Annotated[
         Threads | None,
