@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from gateway.value_forms import Accepts, HttpUrl, Tenant
+from gateway.value_forms import Accepts, HttpUrl, RunnerUrl, Tenant
 from gateway.variable_marks import Otherwise, Section
 
 
@@ -21,7 +21,7 @@ class DockerVariables(Section):
     """The docker backend"""
 
     runner_docker_host: Annotated[
-        HttpUrl | None,
+        RunnerUrl | None,
         Otherwise("found by compose labels, else `RUNNER_BASE_URL`"),
         Field(description="The port that the runner's container publishes."),
     ] = None

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from backends.contract import is_identifier
+from backends.upstream.address import RunnerAddress
 
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 MAX_PEM_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -92,6 +93,15 @@ def _split_http_url(text: str) -> SplitResult:
 def _http_url(text: str) -> str:
     _split_http_url(text)
     return text.rstrip("/")
+
+
+def _runner_url(text: str) -> str:
+    url = _http_url(text)
+    try:
+        RunnerAddress.parse(url)
+    except ValueError as malformed:
+        raise refuse(str(malformed).removeprefix("the runner's base URL ")) from None
+    return url
 
 
 def _public_base(text: str) -> str:
@@ -257,6 +267,9 @@ Bytes = Annotated[Whole, Field(ge=1, le=1 << 30), Accepts("whole bytes, 1 to 107
 
 HttpUrl = Annotated[
     str, AfterValidator(_http_url), Accepts("http(s)://host[:port][/base], nothing else")
+]
+RunnerUrl = Annotated[
+    str, AfterValidator(_runner_url), Accepts("http(s)://host[:port][/base], nothing else")
 ]
 PublicBase = Annotated[
     str, AfterValidator(_public_base), Accepts("a path such as /runner, or http(s)://host[/base]")

@@ -32,6 +32,7 @@ from gateway.value_forms import (
     PublicBase,
     QueueLength,
     ReadableFile,
+    RunnerUrl,
     Seconds,
     SecretFile,
     Tenant,
@@ -91,7 +92,7 @@ class KnativeVariables(Section):
     """The knative backend"""
 
     runner_base_url: Annotated[
-        HttpUrl | None,
+        RunnerUrl | None,
         Field(description="The runner's address; required by knative, a fallback for docker."),
     ] = None
     runner_knative_host: Annotated[

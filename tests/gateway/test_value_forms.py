@@ -19,6 +19,7 @@ from gateway.value_forms import (
     Origins,
     PublicBase,
     ReadableFile,
+    RunnerUrl,
     Tenant,
     Token,
 )
@@ -33,6 +34,7 @@ def parse(form: Any, text: str) -> object:  # type forms have no type of their o
     [
         (HttpUrl, "http://runner", "http://runner"),
         (HttpUrl, "https://[::1]:8443/base/", "https://[::1]:8443/base"),
+        (RunnerUrl, "http://Runner.local/base/", "http://Runner.local/base"),
         (PublicBase, "/runner/", "/runner"),
         (PublicBase, "/", "/"),
         (PublicBase, "https://ext.example", "https://ext.example"),
@@ -67,6 +69,11 @@ def test_accepted_and_put_into_one_spelling(form: object, text: str, value: obje
         (HttpUrl, "http://runner\\evil"),
         (HttpUrl, "http://rünner"),
         (HttpUrl, "http://[::1"),
+        (RunnerUrl, "http://run!ner"),
+        (RunnerUrl, "http://[fe80::1%25eth0]"),
+        (RunnerUrl, "http://runner/a//b"),
+        (RunnerUrl, "http://runner/a/../b"),
+        (RunnerUrl, "http://runner/{a}"),
         (PublicBase, "runner"),
         (PublicBase, "//evil.example"),
         (PublicBase, "/a/../b"),
