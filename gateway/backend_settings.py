@@ -92,7 +92,7 @@ def knative_settings(values: Variables) -> KnativeSettings:
         serving=_serving_api(values),
         cold_start_s=None if cold_start_ms is None else cold_start_ms / 1000,
         warm_on_page=values.runner_knative_warm_on_page == "true",
-        tls=_knative_tls(values),
+        tls=knative_tls(values),
     )
 
 
@@ -108,7 +108,8 @@ def application_url(base_url: str) -> str:
     return base_url.removesuffix("/api").rstrip("/") if has_it else base_url
 
 
-def _knative_tls(values: Variables) -> KnativeTls:
+def knative_tls(values: Variables) -> KnativeTls:
+    """The files for TLS toward the ingress."""
     ca, cert, key = (
         values.runner_knative_ca_file,
         values.runner_knative_client_cert,

@@ -2,10 +2,14 @@
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from backends.contract import BackendKind
+from backends.knative_path.tls import client_context
+from backends.settings import KnativeTls
+from gateway.backend_settings import knative_tls
 from gateway.jwt_keys import SHARED
 from gateway.setting_problems import SettingProblem
 from gateway.variables import Variables
@@ -31,6 +35,7 @@ def contradictions(values: Variables) -> Iterator[SettingProblem]:
     """
     yield from _runner(values)
     yield from _knative(values)
+    yield from _ingress_tls(knative_tls(values))
     yield from _callers(values)
     yield from _files_and_budgets(values)
     yield from _host_application(values)
@@ -61,6 +66,26 @@ def _knative(values: Variables) -> Iterator[SettingProblem]:
             variable="RUNNER_KNATIVE_COLD_START_MS",
             problem="is more than EXT_GATEWAY_TIMEOUT_MS, the budget of the whole call",
             fix=f"Write at most {values.ext_gateway_timeout_ms}, or raise the whole budget",
+        )
+
+
+def _ingress_tls(tls: KnativeTls) -> Iterator[SettingProblem]:
+    try:
+        client_context(replace(tls, client_cert=None))
+    except ValueError:
+        yield SettingProblem(
+            variable="RUNNER_KNATIVE_CA_FILE",
+            problem="names a file that holds no readable PEM certificates",
+            fix="Write the certificate of the authority that the ingress's is from",
+        )
+    try:
+        client_context(replace(tls, ca_file=None))
+    except ValueError:
+        yield SettingProblem(
+            variable="RUNNER_KNATIVE_CLIENT_CERT",
+            problem="and its key are not PEM, do not fit together, or need a pass phrase",
+            fix="Write the certificate there, and its plain key there or into"
+            " RUNNER_KNATIVE_CLIENT_KEY",
         )
 
 

@@ -11,7 +11,8 @@ def client_context(tls: KnativeTls) -> ssl.SSLContext | None:
     With an authority of one's own, the system's are not believed.
 
     Raises:
-        ValueError: a file cannot be read or is not PEM. The message has nothing out of it.
+        ValueError: a file cannot be read, is not PEM, or needs a pass phrase. The message has
+            nothing out of it.
     """
     if tls.ca_file is None and tls.client_cert is None:
         return None
@@ -21,7 +22,8 @@ def client_context(tls: KnativeTls) -> ssl.SSLContext | None:
         raise ValueError("the ingress's CA file holds no usable certificate") from None
     if tls.client_cert is not None:
         try:
-            context.load_cert_chain(tls.client_cert, tls.client_key)
+            # A pass phrase would be asked for on a terminal, and nothing else would run meanwhile.
+            context.load_cert_chain(tls.client_cert, tls.client_key, password="")
         except (OSError, ValueError):
             raise ValueError("the client certificate and its key are not usable") from None
     return context

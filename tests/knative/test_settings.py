@@ -3,6 +3,13 @@
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from backends.settings import KnativeSettings, ServingApi
 from gateway.settings import SettingsError, changed, load
@@ -59,9 +66,30 @@ def test_half_a_name_or_a_strange_one_is_refused(given: dict[str, str], blamed: 
 
 def test_a_renewed_certificate_is_a_change_that_a_reload_sees(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
-    ca.write_text("one")
+    trustme.CA().cert_pem.write_to_path(str(ca))
     variables = {**BASE, "RUNNER_KNATIVE_CA_FILE": str(ca)}
     before = load(variables, on_terminal=False)
     assert not changed(before, load(variables, on_terminal=False))
-    ca.write_text("two")
+    trustme.CA().cert_pem.write_to_path(str(ca))
     assert changed(before, load(variables, on_terminal=False))
+
+
+def test_files_that_tls_cannot_be_spoken_with_are_blamed(tmp_path: Path) -> None:
+    mine = trustme.CA().issue_cert("gateway.example")
+    other_key = trustme.CA().issue_cert("gateway.example").private_key_pem.bytes()
+    locked_key = load_pem_private_key(mine.private_key_pem.bytes(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hush-hush")
+    )
+    ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    ca.write_text("hush-hush")
+    mine.cert_chain_pems[0].write_to_path(str(cert))
+    client = {"RUNNER_KNATIVE_CLIENT_CERT": str(cert), "RUNNER_KNATIVE_CLIENT_KEY": str(key)}
+    with pytest.raises(SettingsError, match="RUNNER_KNATIVE_CA_FILE") as refused:
+        knative(RUNNER_KNATIVE_CA_FILE=str(ca))
+    assert "hush" not in str(refused.value)
+    for unusable in (other_key, locked_key, b"no key"):
+        key.write_bytes(unusable)
+        with pytest.raises(SettingsError, match="RUNNER_KNATIVE_CLIENT_CERT"):
+            knative(**client)
+    mine.private_key_pem.write_to_path(str(key))
+    assert knative(**client).tls.client_key == key

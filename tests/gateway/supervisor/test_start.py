@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import trustme
 
 from backends.settings import EmbeddedSettings
 from gateway.settings import load
@@ -32,7 +33,7 @@ def test_bounds_are_shared_out_so_that_everybody_has_some(
 
 
 def test_settings_arrive_as_they_were_sent(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("authorities")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     settings = load(
         {
             "RUNNER_BASE_URL": "http://runner.example",
