@@ -17,6 +17,7 @@ from backends.contract import (
     ExecuteResult,
     RunnerBackend,
 )
+from backends.errors import RunnerUnreachable
 from backends.knative_path.cluster import Cluster, import_client
 from backends.knative_path.cold_figures import ColdFigures
 from backends.knative_path.cold_start import ColdStart
@@ -126,7 +127,8 @@ async def open_knative(settings: KnativeSettings) -> KnativeBackend:
     Raises:
         ValueError: the base URL is no base URL of a runner, the host is no host, or a TLS file
             is not usable.
-        OSError: the Serving API cannot be read, and no host was given to do without it.
+        RunnerUnreachable: the Serving API does not say where the service is, and no host was
+            given to do without it; the log says why.
     """
     address = RunnerAddress.parse(settings.base_url)
     tls = client_context(settings.tls)
@@ -135,7 +137,7 @@ async def open_knative(settings: KnativeSettings) -> KnativeBackend:
     try:
         virtual = given or _virtual(address, _told_host(serving))
         if settings.serving is not None and virtual is None:
-            raise OSError("the Knative service has no address yet")  # noqa: TRY301
+            raise RunnerUnreachable("service_has_no_address")  # noqa: TRY301
     except BaseException:
         if serving is not None:
             await serving.aclose()
@@ -206,10 +208,10 @@ async def _open_serving(settings: KnativeSettings) -> ServingReader | None:
     try:
         await serving.start()
     except OSError as unread:
+        _log.warning("serving_api_unread", error=str(unread))
         if settings.host is None:
             await serving.aclose()
-            raise
-        _log.warning("serving_api_unread", error=str(unread))
+            raise RunnerUnreachable("serving_api_unread") from unread
     except BaseException:
         await serving.aclose()
         raise

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from backends.contract import BackendHealth, Readiness
+from backends.errors import BackendError
 from backends.knative_path.tls import client_context
 from backends.settings import EmbeddedSettings, KnativeSettings
 from gateway.backend_opening import backend_of
@@ -23,6 +24,8 @@ _RESOLVE_S: Final = 3.0
 _SKEW_S: Final = 30.0  # a signed token is often good for no more than a minute
 _FIXES: Final = {
     "wrong_base_path": "correct the path in the runner's address: its /healthz answered 404",
+    "serving_api_unread": "see what is said about serving",
+    "service_has_no_address": "see what is said about serving",
     "cache_not_writable": "give the runner a cache folder that it can write to",
     "token_expired": "have the token file renewed",
 }
@@ -63,6 +66,8 @@ async def _health(case: Case) -> Sequence[Finding]:
             health = await _probe(case)
     except TimeoutError:
         return [_unwell("no_answer_in_time")]
+    except BackendError as refused:
+        return [_unwell(refused.reason)]
     except (OSError, ValueError) as refused:
         return [_unwell(f"backend_not_opened ({type(refused).__name__})")]
     if health.readiness is not Readiness.READY:

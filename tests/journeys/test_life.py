@@ -195,3 +195,27 @@ async def test_a_bundle_folder_that_cannot_be_used_is_named_at_a_start_and_refus
         gateway.send(signal.SIGHUP)
         refused = await gateway.event("reload_refused")
         assert (refused["reason"], refused["generation"]) == ("bundle_dir_unusable", 1)
+
+
+async def test_a_serving_api_that_cannot_be_read_is_named_at_a_start_and_refused_in_a_reload(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "kubeconfig").write_text("nothing")
+    unusable = {
+        "RUNNER_BASE_URL": "http://127.0.0.1:9",
+        "RUNNER_KNATIVE_NAMESPACE": "extensions",
+        "RUNNER_KNATIVE_SERVICE": "runner",
+        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+    }
+    async with gateway_process(
+        tmp_path, environ={}, env_file=unusable, awaited="not_started"
+    ) as gateway:
+        assert await gateway.exit_status() == 1
+        said = await gateway.event("not_started", error="serving_api_unread")
+        assert "no_cluster_credentials" in said["detail"]
+    async with gateway_process(tmp_path, environ={}, env_file={}) as gateway:
+        gateway.write_env(**unusable)
+        gateway.send(signal.SIGHUP)
+        why = await gateway.event("serving_api_unread")
+        assert "no_cluster_credentials" in why["error"]
+        assert (await gateway.event("reload_refused"))["reason"] == "serving_api_unread"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backends.contract import Readiness, RunnerBackend
+from backends.errors import RunnerUnreachable
 from backends.knative import open_knative
 from backends.knative_path.cluster import Cluster
 from backends.knative_path.service import ServiceState
@@ -176,9 +177,12 @@ async def test_a_service_that_cannot_be_read_is_refused_unless_its_host_is_given
                 rig.api.tokens = set()
             case _:
                 await rig.api.delete("services", SERVICE)
-        with pytest.raises(OSError, match=r"Serving API|no address") as caught:
+        with pytest.raises(RunnerUnreachable) as caught:
             await open_knative(settings)
-        assert "api-token" not in str(caught.value)
+        assert caught.value.reason == (
+            "service_has_no_address" if broken == "unknown" else "serving_api_unread"
+        )
+        assert "api-token" not in f"{caught.value} {caught.value.__cause__}"
         backend = await open_knative(by_hand)
         assert (await backend.execute(execute_request())).status == 200
         await backend.aclose()

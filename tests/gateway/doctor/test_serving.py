@@ -97,6 +97,8 @@ async def test_an_api_that_is_away_and_credentials_that_are_none_are_found(
     none = the_one(await visit(**environ), "serving", "no_cluster_credentials")
     assert (away.level, none.level) == (Level.FAILED, Level.FAILED)
     assert away.fix != none.fix
+    runner = the_one(await visit(**environ), "runner", "serving_api_unread")
+    assert runner.fix == "see what is said about serving"
 
 
 async def test_a_runner_without_a_named_service_needs_no_api() -> None:
