@@ -8,7 +8,7 @@ from gateway.routes.health import json_response
 from middleware.errors import InvalidRequest
 
 _TRUE = frozenset({"true", "1", "yes"})
-_FALSE = frozenset({"false", "0", "no", ""})
+_FALSE = frozenset({"false", "0", "no"})
 
 
 async def backend(request: web.Request) -> web.Response:
@@ -50,7 +50,7 @@ async def reload(request: web.Request) -> web.Response:
 
     200 with the receipt, whatever became of it but a refusal: that is 409.
     """
-    word = request.query.get("plan", "").lower()
+    word = request.query.get("plan", "false").lower()  # a bare ?plan is not read as "no"
     if word not in _TRUE | _FALSE:
         raise InvalidRequest("not_a_boolean", field="plan")
     receipt = await request.app[RELOADER].reload(plan=word in _TRUE, trigger="admin")

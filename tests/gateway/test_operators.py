@@ -119,6 +119,14 @@ async def test_a_plan_says_what_would_happen_and_changes_nothing(gateway: Gatewa
     assert not (await json_of(gateway, "/gateway/v1/generations"))[1]["receipts"]
 
 
+@pytest.mark.parametrize("query", ["?plan", "?plan=", "?plan=maybe"])
+async def test_a_plan_that_is_not_understood_is_no_reload(gateway: Gateway, query: str) -> None:
+    gateway.environ["GATEWAY_DRAIN_SECONDS"] = "7"
+    async with gateway.client.post(f"{gateway.url}/gateway/v1/reload{query}") as answer:
+        assert (answer.status, (await answer.json())["reason"]) == (400, "not_a_boolean")
+    assert gateway.live.slot.current.number == 1
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
