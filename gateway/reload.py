@@ -7,14 +7,22 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from gateway import settings as settings_module
 from gateway.receipts import Receipt, Receipts
-from gateway.settings import Settings, SettingsError
+from gateway.settings import SettingProblem, Settings, SettingsError
 from gateway.swap import Committed, Refused, Swapper, ms_since
+from gateway.variables import DEFAULT_ENV_FILE
+
+_GONE: Final = SettingProblem(
+    # Everything at its default would be a gateway that trusts every caller.
+    variable="GATEWAY_ENV_FILE",
+    problem=f"is not set, and {DEFAULT_ENV_FILE}, which was read before, is not there any more",
+    fix="Put it back, an empty one if the defaults are meant",
+)
 
 _log = structlog.get_logger("reload")
 
@@ -181,8 +189,10 @@ def planned(receipt: Receipt, old: Settings, loaded: Settings) -> Settings | Non
     """Note what `loaded` changes; the settings to switch to, or None when nothing changes.
 
     Raises:
-        SettingsError: what a reload can change contradicts what it cannot.
+        SettingsError: what a reload can change contradicts what it cannot, or the env file is gone.
     """
+    if old.env_file is not None and loaded.env_file is None:
+        raise SettingsError((_GONE,), loaded.pinned)
     receipt.changed = list(settings_module.changed(old, loaded))
     receipt.restart_needed = list(settings_module.restart_needed(old, loaded))
     receipt.pinned_by_environment = list(loaded.pinned)

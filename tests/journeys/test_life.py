@@ -219,3 +219,26 @@ async def test_a_serving_api_that_cannot_be_read_is_named_at_a_start_and_refused
         why = await gateway.event("serving_api_unread")
         assert "no_cluster_credentials" in why["error"]
         assert (await gateway.event("reload_refused"))["reason"] == "serving_api_unread"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_env_file_that_is_gone_is_no_order_to_trust_everybody(
+    tmp_path: Path, bundle_dir: Path, workers: str
+) -> None:
+    file = tmp_path / ".env"
+    kept = f"RUNNER_BUNDLE_DIR={bundle_dir}\nGATEWAY_AUTH=proxy\nGATEWAY_PROXY_KEY={'k' * 32}\n"
+    file.write_text(kept)
+    by_default = {"GATEWAY_ENV_FILE": "", "GATEWAY_WORKERS": workers}
+    async with (
+        gateway_process(tmp_path, environ=by_default, env_file={}) as gateway,
+        ClientSession() as client,
+    ):
+        file.unlink()
+        gateway.send(signal.SIGHUP)
+        refused = await gateway.event("reload_refused", reason="settings_invalid")
+        assert [bad["variable"] for bad in refused["problems"]] == ["GATEWAY_ENV_FILE"]
+        async with client.get(gateway.url + HELLO) as answer:
+            assert answer.status == 401
+        file.write_text(kept)
+        gateway.send(signal.SIGHUP)
+        await gateway.event("reload_unchanged")
