@@ -12,7 +12,7 @@ import orjson
 
 from gateway.batch_writer import BatchWriter
 from gateway.log_tap import TAP
-from gateway.logs import configure_logs, is_written, set_level
+from gateway.logs import configure_logs, is_written
 from gateway.settings import Settings
 from middleware.access_log import Entry, through_structlog
 
@@ -34,17 +34,10 @@ class ProcessLogs:
         )
         self._begin, self._second = b"", -1
         self._writer = BatchWriter(descriptor)
-        self._json = settings.log_format == "json"
         self._secrets: frozenset[str] = frozenset()
         self._secret_bytes: tuple[bytes, ...] = ()
         self._know(settings.secrets)
-        configure_logs(
-            settings.log_format,
-            settings.log_level,
-            secrets=lambda: self._secrets,
-            write=lambda line: self._writer.write_now(line.encode(errors="replace") + b"\n"),
-            always=self._always,
-        )
+        self._configure(settings)
 
     @property
     def dropped(self) -> int:
@@ -54,8 +47,8 @@ class ProcessLogs:
     def follow(self, settings: Settings) -> None:
         """Go on with the settings of a reload. Old secrets are still masked: calls that
         began under them are still running."""
-        set_level(settings.log_level)
         self._know(self._secrets | settings.secrets)
+        self._configure(settings)
 
     def access(self, entries: Sequence[Entry]) -> None:
         """The sink of the access log."""
@@ -94,6 +87,16 @@ class ProcessLogs:
     def close(self) -> None:
         """Write what waits. Call it last."""
         self._writer.close()
+
+    def _configure(self, settings: Settings) -> None:
+        self._json = settings.log_format == "json"
+        configure_logs(
+            settings.log_format,
+            settings.log_level,
+            secrets=lambda: self._secrets,
+            write=lambda line: self._writer.write_now(line.encode(errors="replace") + b"\n"),
+            always=self._always,
+        )
 
     def _know(self, secrets: frozenset[str]) -> None:
         self._secrets = secrets

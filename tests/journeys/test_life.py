@@ -242,3 +242,25 @@ async def test_an_env_file_that_is_gone_is_no_order_to_trust_everybody(
         file.write_text(kept)
         gateway.send(signal.SIGHUP)
         await gateway.event("reload_unchanged")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_reload_changes_how_lines_look(
+    tmp_path: Path, bundle_dir: Path, workers: str
+) -> None:
+    settings = {"RUNNER_BUNDLE_DIR": str(bundle_dir)}
+    environ = {"GATEWAY_LOG_FORMAT": "", "GATEWAY_WORKERS": workers}
+    async with (
+        gateway_process(tmp_path, environ=environ, env_file=settings) as gateway,
+        ClientSession() as client,
+    ):
+        gateway.write_env(**settings, GATEWAY_LOG_FORMAT="console")
+        gateway.send(signal.SIGHUP)
+        await gateway.event("text")
+        async with client.get(gateway.url + HELLO) as answer:
+            assert answer.status == 200
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exit_status() == 0
+    said = [line["text"] for line in gateway.lines if line["event"] == "text"]
+    for event in ("backend_swapped", "generation_drained", "request_answered"):
+        assert any(event in line for line in said)
