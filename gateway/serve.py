@@ -202,7 +202,9 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         for chore in chores:
             chore.cancel()
         app[STATE].stopping = True
-        _log.info("stopping", drain_s=app[LIVE].settings.drain_s)
+        drain_s = app[LIVE].settings.drain_s
+        server.wait_within(drain_s)
+        _log.info("stopping", drain_s=drain_s)
         await host.stopping()
         await serving.wind_up()
     finally:

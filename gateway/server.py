@@ -338,6 +338,10 @@ class GatewayRunner(web.AppRunner):
         )
         self._listen = listen
 
+    def wait_within(self, shutdown_s: float) -> None:
+        """Let a stop wait for what runs as long as settings say now, no longer as at the start."""
+        self._shutdown_timeout = shutdown_s
+
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return GatewayServer(

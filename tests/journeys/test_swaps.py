@@ -5,7 +5,8 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from aiohttp import ClientSession
+import pytest
+from aiohttp import ClientError, ClientSession
 
 from gateway.installs.directory import list_installs
 from tests.fakes.runner import FakeRunner
@@ -201,3 +202,27 @@ async def test_a_runner_serves_every_tenants_ui_files(tmp_path: Path, bundle_dir
                 assert answer.status == 200
         async with client.get(f"{page}?tenant=three") as answer:
             assert answer.status == 200
+
+
+async def test_a_stop_waits_as_long_as_the_last_reload_said(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    async with FakeRunner() as runner:
+        settings = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "RUNNER_BASE_URL": runner.url}
+        long = {**settings, "GATEWAY_DRAIN_SECONDS": "120"}
+        async with (
+            gateway_process(tmp_path, environ={}, env_file=long) as gateway,
+            ClientSession() as client,
+        ):
+            gateway.write_env(**settings, GATEWAY_DRAIN_SECONDS="0")
+            gateway.send(signal.SIGHUP)
+            await gateway.event("backend_swapped")
+            runner.may_answer.clear()
+            running = asyncio.create_task(client.get(gateway.url + HELLO))
+            while not (await runner.asked.get()).target.endswith("/v1/execute"):
+                pass
+            gateway.send(signal.SIGTERM)
+            assert await gateway.exit_status() == 0
+            with pytest.raises(ClientError):
+                await running
+            runner.may_answer.set()
