@@ -112,8 +112,9 @@ def check_host(host: str) -> None:
 
 def _check_framing(request: web.Request) -> None:
     """Refuse, and read no further: nobody can tell where the next request begins."""
-    if request.version not in _VERSIONS:
+    if request._version not in _VERSIONS:
         close_after_answer(request)
+        request._version = HttpVersion11  # the answer's; nobody has asked for `version` yet
         raise InvalidRequest("unsupported_http_version")
     codings = request.headers.getall(hdrs.TRANSFER_ENCODING, ())
     if codings and (

@@ -79,7 +79,8 @@ async def test_a_broken_request_gets_a_problem_document_like_any_other(
 
 
 @pytest.mark.parametrize(
-    "case", ["two-lengths", "length-and-chunked", "not-http", "long-field", "many-fields"]
+    "case",
+    ["two-lengths", "length-and-chunked", "not-http", "long-field", "many-fields", "http-2"],
 )
 async def test_what_nobody_could_read_is_answered_in_our_version_and_without_our_name(
     gateway: Gateway, case: str
