@@ -214,11 +214,26 @@ class GatewayProtocol(FastProtocol):
         # None of it belongs to another message while a body of known length goes on.
         for part in (data,) if self._body_left > 0 else _behind_heads(data):
             super().data_received(part)
+            self._end_broken_body()
         # A waiter that is still pending means: bytes came, and no whole head yet.
         if self._waiter is None or self._waiter.done():
             self._head_is_complete()
         else:
             self._await_head()
+
+    def _end_broken_body(self) -> None:
+        """Tell whoever reads a body that its framing is broken, where the library's parser only
+        refuses what comes: the reader would wait for the rest of it."""
+        if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        if len(self._messages) > 1:
+            content = self._messages[-2][1]
+        elif self._current_request is not None:
+            content = self._current_request.content
+        else:
+            return
+        if not content.is_eof():
+            content.set_exception(web.RequestPayloadError("broken framing"))
 
     def _await_head(self) -> None:
         if self._head_deadline is None:
@@ -238,6 +253,12 @@ class GatewayProtocol(FastProtocol):
         slow = _ErrInfo(status=408, exc=RequestTimeout("request_head_slow"), message="")
         self._messages.append((slow, EMPTY_PAYLOAD))
         self._waiter.set_result(None)
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Not that the library stumbled over the rest of a body that nobody wanted to read: it is
+        the client's failure, and has been answered."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)
 
     def _make_error_handler(
         self, err_info: _ErrInfo

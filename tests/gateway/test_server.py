@@ -167,6 +167,46 @@ async def test_continue_is_sent_when_the_body_is_wanted(gateway: Gateway) -> Non
     writer.close()
 
 
+UPLOAD = (
+    b"POST /api/ext/acme.crm/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"2\r\nhi\r\nzz\r\n", b"2\nhi\n0\n\n"])
+@pytest.mark.parametrize("apart_s", [0, 0.005])
+async def test_a_body_with_broken_framing_is_refused_and_not_waited_for(
+    gateway: Gateway, body: bytes, apart_s: float
+) -> None:
+    async with wire_to(gateway.port) as wire:
+        wire.send(UPLOAD)
+        if apart_s:
+            await wire.writer.drain()
+            await asyncio.sleep(apart_s)
+        wire.send(body)
+        told = await wire.answer()
+        assert (told.status, orjson.loads(told.body)["reason"]) == (400, "malformed_body")
+        assert dict(told.fields)["connection"] == "close"
+        assert await wire.reader.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("Content-Encoding: gzip\r\nContent-Length: 4", b"zzzz"),
+        ("Transfer-Encoding: chunked", b"z"),
+    ],
+)
+async def test_a_broken_body_that_nobody_reads_is_not_in_the_log(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, framing: str, body: bytes
+) -> None:
+    head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n".encode()
+    async with wire_to(gateway.port) as wire:
+        wire.send(head + body)
+        assert (await wire.answer()).status == 200
+        assert await wire.reader.read() == b""
+    assert not [record for record in caplog.records if record.name == "aiohttp.server"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
