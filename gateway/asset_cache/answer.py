@@ -81,4 +81,5 @@ def _part(entry: Entry, wanted: str, if_range: str | None) -> CachedAnswer:
         ("content-range", f"bytes {part.first}-{part.last}/{size}"),
         *validators,
     )
-    return CachedAnswer(206, headers, entry.body[part.first : part.last + 1])
+    # No copy: each client that takes its time would hold one of its own.
+    return CachedAnswer(206, headers, memoryview(entry.body)[part.first : part.last + 1])

@@ -16,9 +16,9 @@ SLICE_BYTES: Final = 256 * 1024
 """A body of no more than this is sent in one write."""
 
 
-def sliced(content: bytes) -> bytes | ByteStream:
+def sliced(content: bytes | memoryview) -> bytes | ByteStream:
     """A body as an AssetResponse carries it: bytes when short, else a stream of slices."""
-    return content if len(content) <= SLICE_BYTES else Slices(content)
+    return bytes(content) if len(content) <= SLICE_BYTES else Slices(content)
 
 
 class Slices:
@@ -26,7 +26,7 @@ class Slices:
 
     __slots__ = ("_content", "_offset")
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         self._content = content
         self._offset = 0
 
@@ -38,7 +38,7 @@ class Slices:
         if not part:
             raise StopAsyncIteration
         self._offset += len(part)
-        return part
+        return bytes(part)
 
     async def aclose(self) -> None:
         """Nothing is held but memory."""

@@ -31,7 +31,7 @@ class CachedAnswer:
 
     status: int  # 200, 206, 304 or 416
     headers: Pairs  # names in lower case
-    body: bytes = field(default=b"", repr=False)
+    body: bytes | memoryview = field(default=b"", repr=False)
 
 
 class Entry:

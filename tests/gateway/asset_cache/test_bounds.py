@@ -5,6 +5,8 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.asset_cache.answer import Asked, answer_from
+from gateway.asset_cache.bodies import SLICE_BYTES, sliced
 from gateway.asset_cache.entry import OVERHEAD_BYTES, Entry
 from gateway.asset_cache.grants import Grants
 from gateway.asset_cache.memory import LARGEST_FILE_BYTES, Memory
@@ -51,6 +53,16 @@ def test_memory_is_never_more_than_its_bound(steps: list[tuple[str, int, int]]) 
         there = [found for each in keys if (found := memory.get(each)) is not None]
         assert memory.used_bytes == sum(each.cost for each in there) <= 150_000
         assert len(memory) == len(there)
+
+
+async def test_a_part_of_a_file_takes_no_memory_of_its_own() -> None:
+    file = entry(2 * SLICE_BYTES)
+    part = answer_from(file, Asked(range="bytes=1-")).body
+    assert isinstance(part, memoryview)
+    assert part.obj is file.body
+    body = sliced(part)
+    assert not isinstance(body, bytes)
+    assert b"".join([each async for each in body]) == file.body[1:]
 
 
 def test_the_longest_unused_goes_first() -> None:
