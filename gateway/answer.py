@@ -29,7 +29,7 @@ class Answer(web.StreamResponse):
             speaks of a body that does not come (RFC 9110 section 8.6).
         body: None and b"" are alike.
         length: of a body that follows by itself; None: `body` is all.
-        stands: whether the same question would be answered the same now; None: not known.
+        again: gives the body while the same question would be answered the same; None: not known.
     """
 
     status = 200  # a plain attribute: it is read often
@@ -41,11 +41,11 @@ class Answer(web.StreamResponse):
         body: bytes | memoryview | None = None,
         *,
         length: int | None = None,
-        stands: Callable[[], bool] | None = None,
+        again: Callable[[], bytes | memoryview | None] | None = None,
     ) -> None:
         # Not the parent's: most answers are written from these and need nothing else.
         self._status = self.status = status
-        self.stands = stands
+        self.again = again
         self._length = length
         self.pairs = headers
         self.body = body or b""

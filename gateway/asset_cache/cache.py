@@ -124,14 +124,20 @@ class AssetCache:
             Asked(if_none_match, range, if_range, accept_encoding),
         )
 
-    def standing(
-        self, extension_id: str, content_hash: str, path: str, tenant_id: str | None
-    ) -> Callable[[], bool] | None:
-        """Whether the hit that was given just now would be given again; asked at any later time.
+    def again(
+        self,
+        extension_id: str,
+        content_hash: str,
+        path: str,
+        tenant_id: str | None,
+        answer: CachedAnswer,
+    ) -> Callable[[], bytes | memoryview | None] | None:
+        """The body of the hit that was given just now, for whoever asks at any later time; None
+        once that hit would not be given again. None at once for a hit that is made for each.
 
-        Each yes counts as a hit.
+        Each body counts as a hit, and is not kept in memory by this.
         """
-        return self._kept.standing((content_hash, path), (extension_id, tenant_id))
+        return self._kept.again((content_hash, path), (extension_id, tenant_id), answer)
 
     async def fetch(
         self, request: AssetRequest, tenant_key: str | None, backend_fetch: BackendFetch

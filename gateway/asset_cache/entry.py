@@ -44,6 +44,7 @@ class Entry:
     """
 
     __slots__ = (
+        "__weakref__",
         "body",
         "common",
         "compressible",
@@ -79,6 +80,10 @@ class Entry:
         """Bytes of memory, all variants included."""
         variants = sum(len(each.body) for each in self.variants.values() if each is not None)
         return OVERHEAD_BYTES + len(self.body) + variants
+
+    def holds(self, answer: CachedAnswer) -> bool:
+        """Whether this is one of the answers that are made once."""
+        return answer in (self.whole, self.unchanged, *self.variants.values())
 
     def validators(self, etag: str) -> Pairs:
         """The fields of every answer about the representation with this tag."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from weakref import ref
 
 import structlog
 
@@ -61,26 +62,32 @@ class KeptFiles:
         self.hits += 1
         return self.answer(key, entry, asked)
 
-    def standing(self, key: Key, caller: Caller) -> Callable[[], bool] | None:
-        """Tells whether this caller may still have the same file in the same forms."""
+    def again(
+        self, key: Key, caller: Caller, answer: CachedAnswer
+    ) -> Callable[[], bytes | memoryview | None] | None:
+        """Gives the body of `answer` while this caller may still have the same file in the same
+        forms, else None. Whoever holds it holds no file: that is the memory's to decide."""
         memory, clock, epoch = self.memory, self._clock, self.epoch
         entry, until = memory.get(key), self._grants.until(key, caller)
-        if entry is None or until is None:
+        if entry is None or until is None or not entry.holds(answer):
             return None
-        forms = entry.forms
+        forms, entry_then, answer_then = entry.forms, ref(entry), ref(answer)
 
-        def stands() -> bool:
+        def body() -> bytes | memoryview | None:
+            kept, same = memory.get(key), answer_then()
             if (
-                self.epoch != epoch
+                kept is None
+                or same is None
+                or kept is not entry_then()
+                or kept.forms != forms
+                or self.epoch != epoch
                 or clock() >= until
-                or entry.forms != forms
-                or memory.get(key) is not entry
             ):
-                return False
+                return None
             self.hits += 1
-            return True
+            return same.body
 
-        return stands
+        return body
 
     def answer(self, key: Key, entry: Entry, asked: Asked) -> CachedAnswer:
         """What the file answers, to whoever asks; a compressed form is made for the next."""

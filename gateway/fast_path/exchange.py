@@ -124,7 +124,7 @@ class Exchange:
     def repeat(self, live: Live) -> Repeat | None:
         """How to answer the same question again, when the answer that was given may be."""
         answer, request = self._answer, self.request
-        if not isinstance(answer, Answer) or answer.stands is None:
+        if not isinstance(answer, Answer) or answer.again is None:
             return None
         chosen = request.fields.get("x-request-id")
         return Repeat(
@@ -132,13 +132,12 @@ class Exchange:
             method=self._target.method,
             status=answer.status,
             head=self._parts.heads.unfinished(request, answer),
-            body=bytes(answer.body) if self._body_bytes else b"",
             request_id=chosen if chosen == request.request_id else None,
             served_by=request[SERVED_BY],
             facts=dict(self._facts),
             policies=live.policies,
             generation=live.slot.current,
-            stands=answer.stands,
+            again=answer.again,
             keep_alive=request.keep_alive,
         )
 

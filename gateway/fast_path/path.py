@@ -69,18 +69,18 @@ class FastPath:
         if not self.repeats.known:
             return False
         parts, live, transport = self._parts, self._live.now, protocol.transport
-        known = self.repeats.get(raw, live.policies, live.slot.current)
+        found = self.repeats.get(raw, live.policies, live.slot.current)
         if (
-            known is None
+            found is None
             or transport is None
             or parts.state.stopping
             or parts.in_flight.count >= live.policies.load_shed.limit
         ):
             return False
+        known, body = found
         began = time.perf_counter()
         request_id = known.request_id or fresh_id()
         head = parts.heads.finished(known.head, request_id)
-        body = known.body
         if len(body) <= JOINED_BYTES:
             transport.write(head + body)
         else:

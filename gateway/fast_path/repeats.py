@@ -23,25 +23,25 @@ MAX_BYTES: Final = 2048
 
 @dataclass(slots=True, kw_only=True)
 class Repeat:
-    """An answer, and what it stands on.
+    """An answer less its body, and what it stands on.
 
     Attributes:
         head: all of it but the id and the date.
         request_id: the client's own; None: each gets a fresh one.
-        stands: whether the same question would be given the same file now.
+        again: gives the body of an answer to GET while the same question would be given the same
+            file, else None. Held here, bodies would outlast the bounds of the cache.
     """
 
     label: str
     method: str
     status: int
     head: bytes
-    body: bytes
     request_id: str | None
     served_by: ServedBy
     facts: dict[str, object]
     policies: Policies
     generation: Generation
-    stands: Callable[[], bool]
+    again: Callable[[], bytes | memoryview | None]
     keep_alive: bool
 
 
@@ -55,13 +55,17 @@ class Repeats:
     def __init__(self) -> None:
         self.known: Memo[bytes, Repeat] = Memo(MAX_REPEATS)
 
-    def get(self, question: bytes, policies: Policies, generation: Generation) -> Repeat | None:
-        """The answer to these bytes, if it still stands."""
+    def get(
+        self, question: bytes, policies: Policies, generation: Generation
+    ) -> tuple[Repeat, bytes | memoryview] | None:
+        """The answer to these bytes and its body, if it still stands."""
         known = self.known.get(question)
         if known is None:
             return None
-        if known.policies is policies and known.generation is generation and known.stands():
-            return known
+        if known.policies is policies and known.generation is generation:
+            body = known.again()
+            if body is not None:
+                return known, b"" if known.method == "HEAD" else body
         del self.known[question]
         return None
 

@@ -87,10 +87,10 @@ def early_asset(request: FastRequest) -> Answer | None:
     live = request.app[LIVE]
     state[SERVED_BY] = live.served_by
     state[CACHE_RULE] = CacheRule.IMMUTABLE  # pages are not kept
-    stands = None
+    again = None
     if not live.settings.ui_sandbox:  # else the tenant may be known by more than these bytes
-        stands = cache.standing(address.extension, address.content_hash, address.path, tenant)
-    return Answer(hit.status, hit.headers, hit.body, stands=stands)
+        again = cache.again(address.extension, address.content_hash, address.path, tenant, hit)
+    return Answer(hit.status, hit.headers, hit.body, again=again)
 
 
 def prompt_asset(request: FastRequest, done: Done) -> Withdraw | None:

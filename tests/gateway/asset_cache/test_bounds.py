@@ -1,6 +1,8 @@
 """Nothing in the cache grows without end."""
 
+import gc
 import hashlib
+from weakref import ref
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +12,10 @@ from gateway.asset_cache.bodies import SLICE_BYTES, sliced
 from gateway.asset_cache.entry import OVERHEAD_BYTES, Entry
 from gateway.asset_cache.grants import Grants
 from gateway.asset_cache.memory import LARGEST_FILE_BYTES, Memory
+from tests.backends.calls import CONTENT_HASH, EXTENSION, TENANT
 from tests.clock import Clock
 from tests.fakes.runner import UiFile
-from tests.gateway.asset_cache.rig import MIB, Rig
+from tests.gateway.asset_cache.rig import MIB, SCRIPT, Rig
 
 KEY = ("sha256:aa", "a.js")
 CALLER = ("ext-1", "tenant-1")
@@ -63,6 +66,23 @@ async def test_a_part_of_a_file_takes_no_memory_of_its_own() -> None:
     body = sliced(part)
     assert not isinstance(body, bytes)
     assert b"".join([each async for each in body]) == file.body[1:]
+
+
+async def test_whoever_may_answer_again_holds_no_file(rig: Rig) -> None:
+    await rig.get()
+    asked = (EXTENSION, CONTENT_HASH, "app.js", TENANT)
+    answer, part = rig.cache.hit(*asked), rig.cache.hit(*asked, range="bytes=0-1")
+    assert answer is not None
+    assert part is not None
+    again, held = rig.cache.again(*asked, answer), ref(answer)
+    assert again is not None
+    assert again() == SCRIPT
+    assert rig.cache.again(*asked, part) is None
+    del answer
+    rig.cache.reconfigure(max_bytes=0, folder=None)
+    gc.collect()
+    assert again() is None
+    assert held() is None
 
 
 def test_the_longest_unused_goes_first() -> None:
