@@ -17,6 +17,7 @@ _MADE_LATER: Final = {
     "build",
     "node_modules",
 }
+_NOT_CLONED: Final = {".coverage", ".env", ".env.local", ".git"}  # .git: of a worktree
 _BINARY: Final = {".gif", ".ico", ".jpg", ".png", ".wasm", ".webp", ".woff2", ".zst"}
 
 
@@ -29,7 +30,7 @@ def text_files() -> Iterator[Path]:
             if path.is_dir():
                 if name not in _MADE_LATER and not name.endswith(("_cache", ".egg-info")):
                     pending.append(path)
-            elif path.suffix not in _BINARY and name not in {".env", ".env.local", ".coverage"}:
+            elif path.suffix not in _BINARY and name not in _NOT_CLONED:
                 yield path
 
 
