@@ -16,19 +16,24 @@ SLICE_BYTES: Final = 256 * 1024
 """A body of no more than this is sent in one write."""
 
 
-def sliced(content: bytes | memoryview) -> bytes | ByteStream:
-    """A body as an AssetResponse carries it: bytes when short, else a stream of slices."""
-    return bytes(content) if len(content) <= SLICE_BYTES else Slices(content)
+def sliced(content: bytes | memoryview, owner: object = None) -> bytes | ByteStream:
+    """A body as an AssetResponse carries it: bytes when short, else a stream of slices.
+
+    Args:
+        owner: kept alive while the stream is read.
+    """
+    return bytes(content) if len(content) <= SLICE_BYTES else Slices(content, owner)
 
 
 class Slices:
     """A ByteStream over bytes; nothing is copied but the slice that is on its way."""
 
-    __slots__ = ("_content", "_offset")
+    __slots__ = ("_content", "_offset", "_owner")
 
-    def __init__(self, content: bytes | memoryview) -> None:
+    def __init__(self, content: bytes | memoryview, owner: object) -> None:
         self._content = content
         self._offset = 0
+        self._owner = owner
 
     def __aiter__(self) -> Self:
         return self
@@ -43,6 +48,7 @@ class Slices:
     async def aclose(self) -> None:
         """Nothing is held but memory."""
         self._content = b""
+        self._owner = None
 
 
 class Tee:
@@ -59,6 +65,7 @@ class Tee:
     Attributes:
         begun, over: how far `take_in` is.
         reader_left: whether the reader has closed this.
+        owner: of the bytes, once there is one: kept alive until the reader has closed this.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class Tee:
         self._on_reader_left = on_reader_left
         self.begun = False
         self.reader_left = False
+        self.owner: object = None
 
     @property
     def sha256(self) -> str:
@@ -98,7 +106,7 @@ class Tee:
                 self._take(part)
             if self._taken != self._size:
                 raise RunnerProtocolError("truncated_answer", phase=Phase.BODY)
-            self._whole = b"".join(self._parts)
+            whole = self._whole = b"".join(self._parts)
             self._parts.clear()
             self._failure = None
         except BackendError as failure:
@@ -108,7 +116,7 @@ class Tee:
             self.over = True
             self._news.set()
             await self._source.aclose()
-        return self._whole
+        return whole
 
     def _take(self, part: bytes) -> None:
         self._taken += len(part)
@@ -143,6 +151,7 @@ class Tee:
     async def aclose(self) -> None:
         """The reader is done, or gone; the rest may still be taken in for others."""
         self.reader_left = True
+        self.owner = self._whole = None  # however long whoever closed this keeps it
         self._news.set()
         if not self.over:
             self._on_reader_left()

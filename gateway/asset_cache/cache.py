@@ -65,7 +65,7 @@ class AssetCache:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kept = KeptFiles(max_bytes=max_bytes, folder=folder, clock=clock)
-        self._fills = Fills()
+        self._fills = Fills(still_read_bytes=lambda: self._kept.memory.still_read_bytes)
         self._flights: dict[_Topic, Flight] = {}
         self._misses = 0
         self.is_on = max_bytes > 0
@@ -163,7 +163,8 @@ class AssetCache:
 
     async def _miss(self, call: Call) -> AssetResponse:
         while True:
-            entry = await self._kept.find(call.question.key)
+            there_is_room = self._fills.has_room(self._kept.memory.largest_bytes)
+            entry = await self._kept.find(call.question.key, disk=there_is_room)
             if entry is None and not call.question.wants_all:
                 return await self._relay(call)
             topic = (call.question.key, None if entry is None else call.caller)
@@ -223,7 +224,7 @@ class AssetCache:
         self._kept.allow(question.key, call.caller, entry, at=self._kept.now(), epoch=call.epoch)
         flight.settle(Outcome.KEPT)
         answer = self._kept.answer(question.key, entry, question.asked)
-        return _response(answer, head=question.head)
+        return _response(answer, entry, head=question.head)
 
     def _take_in(self, call: Call, flight: Flight, response: AssetResponse) -> AssetResponse:
         """Pass an answer on, and keep its bytes on the way if they may be kept."""
@@ -233,11 +234,11 @@ class AssetCache:
             return response
         key, answered_at = call.question.key, self._kept.now()
 
-        def keep(content: bytes, sha256: str) -> bool:
+        def keep(content: bytes, sha256: str) -> Entry | None:
             entry = self._kept.keep(key, claim, content, sha256)
             if entry is not None:
                 self._kept.allow(key, call.caller, entry, at=answered_at, epoch=call.epoch)
-            return entry is not None
+            return entry
 
         body = self._fills.begin(response, claim, flight, keep)
         return replace(response, headers=claim.headers_of(response), body=body)
@@ -245,7 +246,9 @@ class AssetCache:
     def _look(self, call: Call) -> AssetResponse | None:
         question = call.question
         answer = self._kept.hit(question.key, call.caller, question.asked)
-        return None if answer is None else _response(answer, head=question.head)
+        if answer is None:
+            return None
+        return _response(answer, self._kept.memory.get(question.key), head=question.head)
 
     def _open(self, topic: _Topic) -> Flight:
         def close() -> None:
@@ -255,6 +258,6 @@ class AssetCache:
         return flight
 
 
-def _response(answer: CachedAnswer, *, head: bool) -> AssetResponse:
-    body = b"" if head else sliced(answer.body)
+def _response(answer: CachedAnswer, entry: Entry | None, *, head: bool) -> AssetResponse:
+    body = b"" if head else sliced(answer.body, entry)
     return AssetResponse(status=answer.status, headers=answer.headers, body=body)

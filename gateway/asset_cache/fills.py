@@ -9,13 +9,15 @@ from backends.contract import AssetResponse, ByteStream
 from backends.errors import BackendError
 from gateway.asset_cache.admission import Claim
 from gateway.asset_cache.bodies import Tee
+from gateway.asset_cache.entry import Entry
 from gateway.asset_cache.flight import Flight, Outcome
 
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""How much may be on its way in at a time; files beyond that pass through unkept."""
+"""How much may be on its way in, or be read by slow clients though it has been dropped; files
+beyond that pass through unkept, at their client's pace."""
 
-Keep = Callable[[bytes, str], bool]
-"""Told the bytes and their SHA-256 in hex; says whether they were kept."""
+Keep = Callable[[bytes, str], Entry | None]
+"""Told the bytes and their SHA-256 in hex; gives what is kept of them."""
 
 
 class Fills:
@@ -23,9 +25,13 @@ class Fills:
 
     A fill outlives the request that began it while others wait for the file, and ends with
     it otherwise: nobody would be there to keep the runner's generation alive for it.
+
+    Args:
+        still_read_bytes: what clients hold that the cache has dropped.
     """
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, *, still_read_bytes: Callable[[], int], max_bytes: int = MAX_BYTES) -> None:
+        self._still_read_bytes = still_read_bytes
         self._max_bytes = max_bytes
         self._bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -40,9 +46,9 @@ class Fills:
         body = response.body
         if isinstance(body, bytes):
             kept = keep(body, hashlib.sha256(body).hexdigest())
-            flight.settle(Outcome.KEPT if kept else Outcome.NOT_KEPT)
+            flight.settle(Outcome.NOT_KEPT if kept is None else Outcome.KEPT)
             return body
-        if self._bytes + claim.size > self._max_bytes:
+        if not self.has_room(claim.size):
             flight.settle(Outcome.NOT_KEPT)
             return body
         self._bytes += claim.size
@@ -67,8 +73,11 @@ class Fills:
         outcome = Outcome.NOT_KEPT
         try:
             content = await tee.take_in()
-            if keep(content, tee.sha256):
+            kept = keep(content, tee.sha256)
+            if kept is not None:
                 outcome = Outcome.KEPT
+            if not tee.reader_left:
+                tee.owner = kept
         except BackendError:
             pass  # the reader hears of it, and those who wait ask for themselves
         except asyncio.CancelledError:
@@ -77,6 +86,10 @@ class Fills:
         finally:
             self._bytes -= claim.size
             flight.settle(outcome)
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more may come in."""
+        return self._bytes + self._still_read_bytes() + size <= self._max_bytes
 
     async def settled(self) -> None:
         """Return when no file is on its way in."""

@@ -96,10 +96,10 @@ class KeptFiles:
             self._compress(key, entry, coding)
         return answer
 
-    async def find(self, key: Key) -> Entry | None:
-        """The file from memory, or else from the disk; nobody is allowed it by that."""
+    async def find(self, key: Key, *, disk: bool) -> Entry | None:
+        """The file from memory, or else from the disk if wanted; nobody is allowed it by that."""
         entry = self.memory.get(key)
-        if entry is not None:
+        if entry is not None or not disk:
             return entry
         found = await self._shelf.load(key)
         entry = self.memory.get(key)  # as it may be by now

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from typing import Final
+from weakref import WeakSet
 
 from gateway.asset_cache.entry import Entry, Key
 
@@ -20,6 +21,7 @@ class Memory:
     def __init__(self, max_bytes: int) -> None:
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._charged: dict[Key, int] = {}
+        self._dropped: WeakSet[Entry] = WeakSet()
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.evictions = 0
@@ -31,6 +33,11 @@ class Memory:
     def largest_bytes(self) -> int:
         """The largest file that is taken in: no single one may drive most others out."""
         return min(LARGEST_FILE_BYTES, self.max_bytes // 4)
+
+    @property
+    def still_read_bytes(self) -> int:
+        """The cost of entries that are no longer held here, and not yet let go by their readers."""
+        return sum(entry.cost for entry in self._dropped)
 
     def get(self, key: Key) -> Entry | None:
         """The entry, which counts as used now."""
@@ -52,8 +59,10 @@ class Memory:
 
     def forget(self, key: Key) -> None:
         """Drop what is held under this key, if anything is."""
-        if self._entries.pop(key, None) is not None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
             self.used_bytes -= self._charged.pop(key)
+            self._dropped.add(entry)
 
     def resize(self, max_bytes: int) -> None:
         """Hold no more than this from now on; 0 drops everything."""

@@ -2,11 +2,14 @@
 
 import gc
 import hashlib
+from pathlib import Path
 from weakref import ref
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.contract import AssetResponse
 from gateway.asset_cache.answer import Asked, answer_from
 from gateway.asset_cache.bodies import SLICE_BYTES, sliced
 from gateway.asset_cache.entry import OVERHEAD_BYTES, Entry
@@ -136,3 +139,36 @@ async def test_files_make_room_for_others(rig: Rig) -> None:
     assert stats.evictions == 10
     assert rig.hit("19.png")
     assert not rig.hit("9.png")
+
+
+@pytest.mark.parametrize("folder", [False, True])
+async def test_files_that_are_read_slowly_are_bounded_though_they_were_dropped(
+    rig: Rig, tmp_path: Path, folder: bool
+) -> None:
+    rig.cache.reconfigure(max_bytes=2 * MIB, folder=tmp_path if folder else None)
+    rig.cache._fills._max_bytes = 3 * MIB
+    for number in range(20):
+        body = bytes([number]) * (MIB // 2 - 100)
+        rig.runner.files[f"{number}.png"] = UiFile(body=body, content_type="image/png")
+    read: list[AssetResponse] = []
+
+    async def begin(number: int) -> None:
+        response = await rig.open(f"{number}.png")
+        assert not isinstance(response.body, bytes)
+        await anext(aiter(response.body))
+        read.append(response)
+        await rig.cache.settled()
+
+    for number in range(20):  # from the runner, or from the disk the second time
+        await begin(number)
+        await begin(number)
+        memory = rig.cache._kept.memory
+        assert memory.used_bytes + memory.still_read_bytes <= 5 * MIB
+    assert not rig.hit("19.png"), "there was no room to keep it"
+    for response in read:
+        assert not isinstance(response.body, bytes)
+        await response.body.aclose()
+    assert rig.cache._kept.memory.still_read_bytes == 0
+    await rig.get("19.png")
+    await rig.cache.settled()
+    assert rig.hit("19.png")

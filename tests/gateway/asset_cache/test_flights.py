@@ -10,6 +10,7 @@ from backends.contract import AssetRequest, AssetResponse, ByteStream
 from backends.errors import AssetNotFound, Phase, RunnerProtocolError
 from gateway.asset_cache.admission import Claim
 from gateway.asset_cache.chores import Chores
+from gateway.asset_cache.entry import Entry
 from gateway.asset_cache.fills import Fills
 from gateway.asset_cache.flight import Flight
 from gateway.asset_cache.grants import LIFETIME_S
@@ -285,12 +286,12 @@ async def test_a_file_that_comes_twice_at_once_is_kept_once(rig: Rig, paced: Pac
 
 
 async def test_what_is_more_than_may_come_in_at_once_passes_through(paced: PacedRunner) -> None:
-    fills = Fills(max_bytes=6000)
+    fills = Fills(still_read_bytes=lambda: 0, max_bytes=6000)
     kept: list[bytes] = []
 
-    def keep(content: bytes, sha256: str) -> bool:
+    def keep(content: bytes, sha256: str) -> Entry:
         kept.append(content)
-        return True
+        return Entry(sha256, content, (("content-type", "image/png"),))
 
     async def begin() -> bytes | ByteStream:
         response = await paced.fetch_asset(asset_request("a.png"))
