@@ -43,7 +43,7 @@ class Dialler:
         self._secure = address.scheme == "https"
         self._server_hostname = server_hostname or address.hostname
         self._tls = tls
-        self._resolving = asyncio.Lock()
+        self._lookup: asyncio.Task[list[aiohappyeyeballs.AddrInfoType] | OSError] | None = None
         self._found: list[aiohappyeyeballs.AddrInfoType] = []
         self._found_until = 0.0
 
@@ -71,14 +71,29 @@ class Dialler:
         return made
 
     async def _addresses(self) -> list[aiohappyeyeballs.AddrInfoType]:
-        async with self._resolving:  # one lookup serves all that wait for it
-            if time.monotonic() >= self._found_until:
-                loop = asyncio.get_running_loop()
-                self._found = await loop.getaddrinfo(  # type: ignore[assignment]  # typeshed is wider
-                    self._host, self._port, type=socket.SOCK_STREAM
-                )
-                self._found_until = time.monotonic() + DNS_TTL_S
+        if time.monotonic() < self._found_until:
             return self._found
+        if self._lookup is None:
+            self._lookup = asyncio.create_task(self._look_up())
+        # One serves all that wait for it and outlives those who give up: the thread that waits
+        # for a name server cannot be stopped, and there are only a few of them.
+        found = await asyncio.shield(self._lookup)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    async def _look_up(self) -> list[aiohappyeyeballs.AddrInfoType] | OSError:
+        """A failure is returned: when it comes, there may be nobody left to raise it to."""
+        try:
+            self._found = await asyncio.get_running_loop().getaddrinfo(  # type: ignore[assignment]  # typeshed is wider
+                self._host, self._port, type=socket.SOCK_STREAM
+            )
+        except OSError as failure:
+            return failure
+        finally:
+            self._lookup = None
+        self._found_until = time.monotonic() + DNS_TTL_S
+        return self._found
 
     async def _context(self) -> ssl.SSLContext:
         if self._tls is None:  # reading the system's trust anchors takes a while

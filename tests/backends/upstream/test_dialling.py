@@ -1,15 +1,19 @@
 """A runner that cannot be reached is told from one that can, in one word and at once."""
 
+import asyncio
 import socket
 import ssl
+import threading
+from typing import NoReturn
 
 import pytest
 import trustme
 from aiohttp import ClientConnectorError
 from aiohttp.client_reqrep import ConnectionKey
 
-from backends.errors import Phase, RunnerUnreachable
+from backends.errors import Phase, RunnerTimeout, RunnerUnreachable
 from backends.upstream.failures import UNREACHABLE_WORDS, unreachable_reason
+from backends.upstream.transport import Budget
 from tests.backends.upstream.conftest import OpenTransport
 from tests.backends.upstream.exchanges import ask
 from tests.fakes.raw_runner import RawRunner, hang, response, send
@@ -42,6 +46,32 @@ async def test_a_name_with_two_families_is_refused_in_the_same_word(
 async def test_a_name_that_does_not_exist_is_not_resolved(open_transport: OpenTransport) -> None:
     with pytest.raises(RunnerUnreachable, match="name_not_resolved"):
         await ask(open_transport("http://runner.invalid"))
+
+
+async def test_a_name_server_that_does_not_answer_is_asked_once_for_all(
+    open_transport: OpenTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A name server that stays silent cannot be staged without being root.
+    asked: list[str] = []
+    answered = threading.Event()
+
+    def look_up(host: str, *_: object, **__: object) -> NoReturn:
+        asked.append(host)
+        answered.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    transport = open_transport("http://runner.test")
+    hasty = Budget(connect_s=0.02, first_byte_s=5, idle_s=5)
+    for _ in range(3):
+        with pytest.raises(RunnerTimeout, match="connect_timeout"):
+            await ask(transport, budget=hasty)
+    last = asyncio.create_task(ask(transport))
+    await asyncio.sleep(0)
+    answered.set()
+    with pytest.raises(RunnerUnreachable, match="name_not_resolved"):
+        await last
+    assert asked == ["runner.test"]
 
 
 @pytest.mark.parametrize(("number", "word"), UNREACHABLE_WORDS.items())
