@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+_LABEL = "[a-z0-9_-]{1,63}"  # an empty or longer one cannot even be looked up
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9a-f]*:[0-9a-f:.]*")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -13,6 +13,7 @@ from backends.upstream.address import RunnerAddress
         (" https://Runner.Example:443/a/b// ", "https://runner.example", "/a/b"),
         ("http://[::1]:8080/x", "http://[::1]:8080", "/x"),
         ("http://10.0.0.1:80", "http://10.0.0.1", ""),
+        ("http://runner.default.svc.:8080", "http://runner.default.svc.:8080", ""),
         ("http://runner/a%20b", "http://runner", "/a%20b"),
     ],
 )
@@ -41,6 +42,9 @@ def test_a_base_url_is_split_into_origin_and_path(
         "http://runner/a/../s3cret",
         "http://runner/\r\nx: y",
         "http://rünner",
+        "http://runner..svc",
+        "http://.runner",
+        f"http://{'r' * 64}.svc",
     ],
 )
 def test_anything_else_is_refused_without_being_repeated(base_url: str) -> None:
