@@ -20,6 +20,7 @@ _GROUP: Final = "/apis/serving.knative.dev/v1"
 _LOAD_S: Final = 10.0  # a kubeconfig may run a program to get its credentials
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 10.0
+_MAX_LINE_BYTES: Final = 32 * 1024 * 1024  # a whole collection is one line
 _MODULES: Final = ("client", "config")
 
 
@@ -92,6 +93,7 @@ class Cluster:
     ) -> AsyncIterator[bytes]:
         """The answer's lines: the API ends one behind each event, and nowhere else."""
         from aiohttp import ClientError, ClientTimeout
+        from aiohttp.http_exceptions import LineTooLong
 
         response = None
         try:
@@ -108,8 +110,10 @@ class Cluster:
             )
             if response.status != 200:
                 raise ClusterError("api_refused", response.status)
-            while line := await response.content.readline():
+            while line := await response.content.readline(max_line_length=_MAX_LINE_BYTES):
                 yield line
+        except LineTooLong:
+            raise ClusterError("api_answer_too_large") from None
         except (ClientError, OSError, ValueError, TimeoutError):
             # Not chained: the messages quote the API, and its address may be in a kubeconfig.
             raise ClusterError("api_unreachable") from None

@@ -10,6 +10,7 @@ import pytest
 from backends.contract import Readiness, RunnerBackend
 from backends.errors import RunnerUnreachable
 from backends.knative import open_knative
+from backends.knative_path import cluster
 from backends.knative_path.cluster import Cluster
 from backends.knative_path.service import ServiceState
 from backends.knative_path.serving import ServingReader
@@ -51,12 +52,16 @@ async def api() -> AsyncIterator[ServingApi]:
         yield api
 
 
+def unread(api: ServingApi, folder: Path) -> ServingReader:
+    settings = ServingApiSettings(
+        namespace=NAMESPACE, service=SERVICE, kubeconfig=str(api.kubeconfig(folder))
+    )
+    return ServingReader(lambda: Cluster.open(settings), SERVICE)
+
+
 @pytest.fixture
 async def reader(api: ServingApi, tmp_path: Path) -> AsyncIterator[ServingReader]:
-    settings = ServingApiSettings(
-        namespace=NAMESPACE, service=SERVICE, kubeconfig=str(api.kubeconfig(tmp_path))
-    )
-    reader = ServingReader(lambda: Cluster.open(settings), SERVICE)
+    reader = unread(api, tmp_path)
     await reader.start()
     async with asyncio.timeout(DEADLINE_S):
         await api.until(lambda: api.watches == 2)
@@ -71,6 +76,28 @@ async def test_a_change_is_seen_without_asking_again(
     await reads(reader, "two")
     assert (api.lists, api.watches) == (2, 2)
     assert reader.current
+
+
+async def test_a_service_with_hundreds_of_revisions_is_read(
+    api: ServingApi, tmp_path: Path
+) -> None:
+    for number in range(10):
+        annotations = {"big": "x" * 500_000}  # together more than a client takes for one line
+        await api.put("revisions", f"old-{number}", metadata={"annotations": annotations})
+    reader = unread(api, tmp_path)
+    await reader.start()
+    assert reader.state.latest_ready == "one"
+    await reader.aclose()
+
+
+async def test_a_list_beyond_every_bound_is_an_api_that_cannot_be_read(
+    api: ServingApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_MAX_LINE_BYTES", 64)  # a real one takes too long
+    reader = unread(api, tmp_path)
+    with pytest.raises(OSError, match="api_answer_too_large"):
+        await reader.start()
+    await reader.aclose()
 
 
 async def test_a_watch_that_ended_goes_on_where_a_bookmark_left_it(
