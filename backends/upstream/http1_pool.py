@@ -147,11 +147,12 @@ class Http1Pool:
         return None
 
     async def _dial(self, countdown: Countdown) -> Http1Connection:
+        connection = Http1Connection(self)
         try:
-            connection = await countdown.run(
-                Phase.CONNECT, lambda: self._dialler.dial(lambda: Http1Connection(self))
-            )
+            await countdown.run(Phase.CONNECT, lambda: self._dialler.dial(lambda: connection))
         except BaseException:
+            # It may have been made, and uvloop takes it away then without a word to it.
+            self.lost(connection)
             self._pass_on(None)
             raise
         return connection

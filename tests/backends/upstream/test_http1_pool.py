@@ -3,15 +3,19 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from backends.errors import (
     RunnerOverloaded,
     RunnerTimeout,
     RunnerUnreachable,
 )
-from backends.upstream.http1_pool import KEEPALIVE_S
+from backends.upstream.address import RunnerAddress
+from backends.upstream.http1 import Http1Transport
+from backends.upstream.http1_pool import KEEPALIVE_S, Http1Pool
 from backends.upstream.http1_protocol import Http1Connection
 from backends.upstream.transport import Budget, UpstreamRequest
 from tests.backends.upstream.conftest import OpenHttp1
@@ -131,6 +135,36 @@ async def test_an_exchange_cancelled_in_the_turn_of_its_answer_leaves_nothing_be
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert transport.stats().in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def test_a_call_that_leaves_while_its_connection_comes_about_leaves_nothing_behind(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking: list[asyncio.Task[object]] = []
+    made: list[Http1Connection] = []
+    make = Http1Pool.made
+
+    def made_and_left(pool: Http1Pool, connection: Http1Connection) -> None:
+        make(pool, connection)
+        made.append(connection)
+        asking[0].cancel()
+
+    async def scenario() -> None:
+        async with RawRunner(send(response(b"ok"))) as runner:
+            transport = Http1Transport(RunnerAddress.parse(runner.url))
+            asking.append(asyncio.create_task(ask(transport)))
+            await asyncio.wait(asking)
+            assert asking[0].cancelled()
+            await runner.left.get()
+            pool = transport._pool
+            assert (len(made), pool.in_flight, pool.idle, pool._connections) == (1, 0, 0, set())
+
+    monkeypatch.setattr(Http1Pool, "made", made_and_left)
+    with asyncio.Runner(loop_factory=new_loop) as run:
+        run.run(scenario())
 
 
 async def test_a_closed_transport_keeps_no_socket(open_http1: OpenHttp1) -> None:
