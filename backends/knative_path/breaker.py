@@ -31,8 +31,9 @@ class Circuit(Enum):
 class Breaker:
     """Watches the calls of one backend. `with breaker.call(): ...` around each of them.
 
-    Closed, it lets everything through; open, nothing; after a while one call at a time goes
-    through as a probe, whose outcome decides.
+    Closed, it lets everything through; open, nothing; after a while one call goes through as a
+    probe, whose outcome decides. One that takes its time does not keep the others out: after as
+    long again the next one tries.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +41,6 @@ class Breaker:
         self._samples: deque[tuple[float, bool]] = deque(maxlen=_MAX_SAMPLES)
         self._open_until: float | None = None
         self._open_s = OPEN_S[0]
-        self._probing = False
 
     @property
     def circuit(self) -> Circuit:
@@ -56,12 +56,13 @@ class Breaker:
         """
         if self._open_until is None:
             return _Watched(self, probe=False)
-        left_s = self._open_until - self._clock()
-        if left_s > 0 or self._probing:
+        now = self._clock()
+        left_s = self._open_until - now
+        if left_s > 0:
             raise RunnerUnreachable(
                 "circuit_open", phase=Phase.ADMIT, retry_after_s=max(1, round(left_s + 0.5))
             )
-        self._probing = True
+        self._open_until = now + self._open_s
         return _Watched(self, probe=True)
 
     def watching(self) -> "_Watched":
@@ -70,11 +71,12 @@ class Breaker:
 
     def record(self, reached: bool | None, *, probe: bool) -> None:
         """What became of a call; None: nobody knows, its caller left."""
-        if probe:
-            self._probing = False
+        if probe and self._open_until is not None:
             if reached:
                 self._close()
-            elif reached is False:
+            elif reached is None:
+                self._open_until = self._clock()
+            else:
                 self._open_s = min(self._open_s * 2, OPEN_S[1])
                 self._open_until = self._clock() + self._open_s
             return

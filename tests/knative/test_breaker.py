@@ -118,3 +118,17 @@ def test_a_probe_whose_caller_left_makes_way_for_another(breaker: Breaker, clock
     with breaker.call():
         pass
     assert circuit(breaker) is Circuit.CLOSED
+
+
+def test_a_probe_that_takes_its_time_does_not_keep_the_others_out(
+    breaker: Breaker, clock: Clock
+) -> None:
+    trip(breaker)
+    clock.now += OPEN_S[0]
+    breaker.call()  # and no word of it yet
+    clock.now += OPEN_S[0]
+    with breaker.call():
+        pass
+    assert circuit(breaker) is Circuit.CLOSED
+    breaker.record(False, probe=True)  # late news, of one call among many
+    assert circuit(breaker) is Circuit.CLOSED
