@@ -32,6 +32,11 @@ class HostAnswer:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def members(self) -> dict[str, object]:
+        """The members of a JSON object; none when the document is anything else."""
+        return self.document if isinstance(self.document, dict) else {}
+
 
 class HostApi:
     """Posts operations of one install to the host application. Belongs to `loop`."""
@@ -75,6 +80,15 @@ class HostApi:
         except ExchangeFailed as error:
             raise HostApiFailed("transport failure") from error
         return _read(answer.status, answer.body)
+
+
+def may_ask(call: Call, capability: str) -> bool:
+    """Whether the install was granted `capability`, and there is a host application to ask."""
+    return (
+        call.may(capability)
+        and bool(call.request.context.install_id)
+        and call.services.host_api is not None
+    )
 
 
 def ask(call: Call, api: str, body: Mapping[str, object]) -> HostAnswer:

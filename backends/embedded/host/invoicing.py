@@ -12,6 +12,7 @@ from backends.embedded.host.records import (
     json_text,
     number,
     read_record,
+    refusal,
     text,
     to_json,
 )
@@ -31,16 +32,17 @@ _OUTCOME = (
     Member("error", text, optional=True),
     Member("field-errors", json_text, optional=True),
 )
+RESULT = (*_INVOICE, *_OUTCOME)
 
 
 def create_manual_invoice(call: Call, wanted: Mapping[str, object]) -> dict[str, object]:
     """Create the invoice. Answers a create-manual-invoice-result, refusals included."""
     if not call.may(CAPABILITY):
-        return refusal(f"Permission denied: {CAPABILITY} not granted")
+        return refusal(RESULT, f"Permission denied: {CAPABILITY} not granted")
     if not call.request.context.install_id:
-        return refusal("Permission denied: install_id missing")
+        return refusal(RESULT, "Permission denied: install_id missing")
     if call.services.host_api is None:
-        return refusal("invoicing base URL not configured")
+        return refusal(RESULT, "invoicing base URL not configured")
     items = cast(Iterable[Mapping[str, object]], wanted["items"])
     body = {
         "operation": "createManualInvoice",
@@ -51,9 +53,9 @@ def create_manual_invoice(call: Call, wanted: Mapping[str, object]) -> dict[str,
         answer = ask(call, "ext-invoicing", body)
         return _read(answer) if answer.is_success else _read_refusal(answer)
     except HostApiFailed as failure:
-        return refusal(str(failure))
+        return refusal(RESULT, str(failure))
     except Malformed:
-        return refusal("invalid response")
+        return refusal(RESULT, "invalid response")
 
 
 def _read(answer: HostAnswer) -> dict[str, object]:
@@ -69,18 +71,10 @@ def _read(answer: HostAnswer) -> dict[str, object]:
 
 
 def _read_refusal(answer: HostAnswer) -> dict[str, object]:
-    said = answer.document if isinstance(answer.document, dict) else {}
+    said = answer.members
     error = said.get("error")
     return refusal(
+        RESULT,
         error if isinstance(error, str) else f"http {answer.status}",
         said.get("fieldErrors", said.get("field_errors")),
     )
-
-
-def refusal(reason: str, field_errors: object = None) -> dict[str, object]:
-    """The result record of an invoice that was not created."""
-    record: dict[str, object] = {member.name: None for member in (*_INVOICE, *_OUTCOME)}
-    record |= {"success": False, "error": reason}
-    if field_errors is not None:
-        record["field-errors"] = json_text(field_errors)
-    return record

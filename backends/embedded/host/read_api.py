@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from backends.embedded.host.call import Call, Err, Ok
-from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask
+from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask, may_ask
 from backends.embedded.host.records import Malformed, Member, read_list, read_record, to_json, u32
 
 DEFAULT_PAGE = 1
@@ -35,7 +35,7 @@ class ReadApi:
         Errors: not-allowed, invalid-input (also a page below 1 or a size outside 1 to 100),
         internal (also when a single record is malformed).
         """
-        if not self._may(call):
+        if not may_ask(call, self.capability):
             return Err("not-allowed")
         page = _or(DEFAULT_PAGE, wanted["page"])
         size = _or(DEFAULT_PAGE_SIZE, wanted["page-size"])
@@ -45,16 +45,9 @@ class ReadApi:
 
     def get(self, call: Call, id_name: str, record_id: str) -> Ok | Err:
         """One record, or Ok(None). Errors as for list_page."""
-        if not self._may(call):
+        if not may_ask(call, self.capability):
             return Err("not-allowed")
         return self._ask(call, "get", {id_name: record_id})
-
-    def _may(self, call: Call) -> bool:
-        return (
-            call.may(self.capability)
-            and bool(call.request.context.install_id)
-            and call.services.host_api is not None
-        )
 
     def _ask(self, call: Call, operation: str, wanted: Mapping[str, object]) -> Ok | Err:
         body: dict[str, object] = {"operation": operation, "input": to_json(wanted)}

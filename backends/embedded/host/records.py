@@ -84,6 +84,15 @@ def _unsigned(value: object, bits: int) -> int:
     return value
 
 
+def refusal(shape: Iterable[Member], reason: str, field_errors: object = None) -> dict[str, object]:
+    """The result record, with these members, of a change that was not made."""
+    record: dict[str, object] = {member.name: None for member in shape}
+    record |= {"success": False, "error": reason}
+    if field_errors is not None and "field-errors" in record:
+        record["field-errors"] = json_text(field_errors)
+    return record
+
+
 def json_text(value: object) -> str:
     """A string as it is, anything else written as JSON."""
     if isinstance(value, str):

@@ -6,13 +6,14 @@ import orjson
 import structlog
 
 from backends.embedded.host.call import Call, Err, Ok
-from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask
+from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask, may_ask
 from backends.embedded.host.records import (
     Malformed,
     Member,
     flag,
     json_text,
     read_record,
+    refusal,
     text,
     to_json,
 )
@@ -61,7 +62,7 @@ def get_endpoints(call: Call) -> Ok | Err:
 
 def get_schedule(call: Call, schedule_id: str) -> Ok | Err:
     """One schedule-info or none. Errors as for list_schedules."""
-    if not _may_ask(call):
+    if not may_ask(call, CAPABILITY):
         return Err("denied")
     try:
         answer = ask(call, "ext-scheduler", {"operation": "get", "scheduleId": schedule_id})
@@ -93,16 +94,8 @@ def delete_schedule(call: Call, schedule_id: str) -> dict[str, object]:
     return _change(call, "delete", {"schedule-id": schedule_id}, DELETED)
 
 
-def _may_ask(call: Call) -> bool:
-    return (
-        call.may(CAPABILITY)
-        and bool(call.request.context.install_id)
-        and call.services.host_api is not None
-    )
-
-
 def _read_many(call: Call, operation: str, member: str, shape: tuple[Member, ...]) -> Ok | Err:
-    if not _may_ask(call):
+    if not may_ask(call, CAPABILITY):
         return Err("denied")
     try:
         answer = ask(call, "ext-scheduler", {"operation": operation})
@@ -164,7 +157,7 @@ def _read_change(answer: HostAnswer, shape: tuple[Member, ...]) -> dict[str, obj
     """A 400 says which field is wrong, so its document is worth as much as a success's."""
     if answer.is_success:
         return read_record(answer.document, shape)
-    said = answer.document if isinstance(answer.document, dict) else {}
+    said = answer.members
     reason = said.get("error") if answer.status == 400 else None
     fields = said.get("fieldErrors", said.get("field_errors"))
     return refusal(
@@ -172,17 +165,6 @@ def _read_change(answer: HostAnswer, shape: tuple[Member, ...]) -> dict[str, obj
         reason if isinstance(reason, str) else _error_for(answer.status),
         fields if answer.status == 400 else None,
     )
-
-
-def refusal(
-    shape: tuple[Member, ...], reason: str, field_errors: object = None
-) -> dict[str, object]:
-    """The result record of a change that was not made."""
-    record: dict[str, object] = {member.name: None for member in shape}
-    record |= {"success": False, "error": reason}
-    if field_errors is not None and "field-errors" in record:
-        record["field-errors"] = json_text(field_errors)
-    return record
 
 
 def _decode_payload(payload: str, *, may_clear: bool) -> object:

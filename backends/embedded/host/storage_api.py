@@ -134,12 +134,11 @@ class StorageApi:
             raise StorageFailed(str(failure)) from failure
         if not answer.is_success:
             raise _error_for(answer)
-        return answer.document if isinstance(answer.document, dict) else {}
+        return answer.members
 
 
 def _error_for(answer: HostAnswer) -> StorageError:
-    said = answer.document if isinstance(answer.document, dict) else {}
-    if answer.status == 400 and said.get("code") == "LIMIT_EXCEEDED":
+    if answer.status == 400 and answer.members.get("code") == "LIMIT_EXCEEDED":
         return StorageDenied()  # a bound, as 429 is; else a 400 is our own mistake
     return _ERRORS.get(answer.status, StorageFailed)(f"http {answer.status}")
 

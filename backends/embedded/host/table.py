@@ -19,6 +19,7 @@ from backends.embedded.host import (
 )
 from backends.embedded.host.call import Call, Err
 from backends.embedded.host.never_waits import HostFunction
+from backends.embedded.host.records import refusal
 
 
 def _contained(function: HostFunction, failure: Callable[[], object]) -> HostFunction:
@@ -87,20 +88,20 @@ HOST_FUNCTIONS: Mapping[str, Mapping[str, HostFunction]] = MappingProxyType(
             ),
             "create-schedule": _contained(
                 scheduler.create_schedule,
-                functools.partial(scheduler.refusal, scheduler.CREATED, "internal"),
+                functools.partial(refusal, scheduler.CREATED, "internal"),
             ),
             "update-schedule": _contained(
                 scheduler.update_schedule,
-                functools.partial(scheduler.refusal, scheduler.UPDATED, "internal"),
+                functools.partial(refusal, scheduler.UPDATED, "internal"),
             ),
             "delete-schedule": _contained(
                 scheduler.delete_schedule,
-                functools.partial(scheduler.refusal, scheduler.DELETED, "internal"),
+                functools.partial(refusal, scheduler.DELETED, "internal"),
             ),
         },
         "invoicing": _interface(
             {"create-manual-invoice": invoicing.create_manual_invoice},
-            functools.partial(invoicing.refusal, "internal"),
+            functools.partial(refusal, invoicing.RESULT, "internal"),
         ),
         "clients": _interface(
             {"list-clients": clients.list_clients, "get-client": clients.get_client}, _INTERNAL
