@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
-from gateway.bounded_reading import AnswerTooLong, read_within
+from backends.bounded_body import BodyTooLarge, read_at_most
 from gateway.jwt_keys import KnownKeys, NoUsableKey, read_keys
 from middleware.errors import IdentityUnavailable
 from middleware.jwt_tokens import SigningKey
@@ -59,8 +59,8 @@ async def fetch_keys(url: str, times: FetchTimes = DEFAULT_TIMES) -> KnownKeys:
         ):
             if said.status != 200:
                 raise KeysNotFetched(f"answered_{said.status}")
-            content = await read_within(said.content, MAX_ANSWER_BYTES)
-    except AnswerTooLong:
+            content = await read_at_most(said, MAX_ANSWER_BYTES)
+    except BodyTooLarge:
         raise KeysNotFetched("answer_too_long") from None
     except TimeoutError:
         raise KeysNotFetched("no_answer_in_time") from None

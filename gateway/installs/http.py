@@ -13,8 +13,8 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from backends.bounded_body import BodyTooLarge, read_at_most
 from backends.bundles import BundleError, BundleNotFound, BundleStore
-from gateway.bounded_reading import AnswerTooLong, read_within
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,
@@ -169,8 +169,8 @@ class RegistryInstalls:
                 allow_redirects=False,
             ) as answer:
                 _require_found(answer.status)
-                raw = await read_within(answer.content, MAX_ANSWER_BYTES)
-        except AnswerTooLong:
+                raw = await read_at_most(answer, MAX_ANSWER_BYTES)
+        except BodyTooLarge:
             raise RegistryUnavailable(reason="answer_too_large") from None
         except TimeoutError as error:
             raise RegistryUnavailable(reason="timeout") from error

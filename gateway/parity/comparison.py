@@ -8,8 +8,8 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from backends.bounded_body import BodyTooLarge, read_at_most
 from backends.contract import Pairs
-from gateway.bounded_reading import AnswerTooLong, read_within
 from gateway.parity.questions import Question
 
 ANSWER_S: Final = 60.0
@@ -99,10 +99,8 @@ async def _ask(
             question.method, origin + question.target, headers=asked, allow_redirects=False
         ) as answer:
             headers = _told(answer.headers.items())
-            return _anonymous(
-                answer.status, headers, await read_within(answer.content, MAX_BODY_BYTES)
-            )
-    except (aiohttp.ClientError, TimeoutError, AnswerTooLong) as failure:
+            return _anonymous(answer.status, headers, await read_at_most(answer, MAX_BODY_BYTES))
+    except (aiohttp.ClientError, TimeoutError, BodyTooLarge) as failure:
         return Said(0, (), type(failure).__name__.encode())
 
 

@@ -11,9 +11,9 @@ from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDict
 from yarl import URL
 
+from backends.bounded_body import BodyTooLarge, read_at_most
 from backends.contract import Pairs
 from backends.embedded.host.addresses import Address, is_public
-from backends.embedded.host.bounded_body import BodyTooLarge, read_at_most
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """A guest has no use for more: it could not pass half of it on."""

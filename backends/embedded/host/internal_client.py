@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
-from backends.embedded.host.bounded_body import BodyTooLarge, read_at_most
+from backends.bounded_body import BodyTooLarge, read_at_most
 
 
 class ExchangeFailed(Exception):

@@ -1,4 +1,4 @@
-"""Takes a response's body in, up to a limit."""
+"""Takes an answer of another program in whole, but never without a bound."""
 
 from aiohttp import ClientResponse
 
