@@ -23,7 +23,7 @@ from gateway.routes.delegate import delegated, live_of
 from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
 from gateway.routes.prompt import Prompted
 from gateway.routes.server_timing import server_timing
-from gateway.routes.target import decoded, query_pairs, split_raw, with_fields
+from gateway.routes.target import decoded, query_pairs, split_raw, without_fields
 from gateway.ui_reload import asking_for_all, with_script
 from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from middleware.access_log import note
@@ -208,7 +208,7 @@ def address_of(target: str, folder: str = "ext-ui") -> Address:
     if not is_identifier(extension):
         raise InvalidRequest("invalid_extension", field="path")
     query = dict(query_pairs(raw_query))
-    kept = with_fields(raw_query, without=frozenset({_TENANT, PARAMETER}))
+    kept = without_fields(raw_query, frozenset({_TENANT, PARAMETER}))
     path = path or _PAGE  # there, runners are not agreed on what they have
     tenant, signed, is_page = query.get(_TENANT), query.get(PARAMETER), may_be_page(path)
     return Address(extension, content_hash, path, tenant, signed, kept, is_page)
