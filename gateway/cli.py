@@ -6,7 +6,6 @@ WebAssembly engine to load. Exit codes: 0 ok, 1 found wrong, 2 used wrong.
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import click
@@ -16,6 +15,7 @@ from gateway.cli_certs import certs
 from gateway.cli_docker import explain, logs
 from gateway.cli_doctor import doctor
 from gateway.cli_output import (
+    Environ,
     as_json,
     loaded_settings,
     print_json,
@@ -23,8 +23,6 @@ from gateway.cli_output import (
     table,
 )
 from gateway.cli_parity import parity
-
-Environ = Mapping[str, str]
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

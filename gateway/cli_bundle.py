@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli_output import (
+    Environ,
     as_json,
     as_json_lines,
     found_wrong,
@@ -22,8 +23,6 @@ from gateway.cli_output import (
 
 if TYPE_CHECKING:
     from gateway.installs.contract import Install
-
-Environ = Mapping[str, str]
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,11 @@ import click
 import orjson
 
 from gateway.cli_output import (
+    Environ,
     as_json,
     as_json_lines,
     loaded_settings,
+    log_errors_only,
     print_json,
     print_json_line,
     table,
@@ -26,8 +28,6 @@ if TYPE_CHECKING:  # `--help` must not wait for the web framework
     from backends.settings import DockerSettings
     from gateway.log_stream import Asked
     from gateway.settings import Settings
-
-Environ = Mapping[str, str]
 
 _ANSWER_S = 30.0
 _SILENCE_S = 40.0  # more than two of the heartbeats that a gateway sends
@@ -41,7 +41,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 def explain(environ: Environ, *, json: bool) -> None:
     """Say where the runner's containers are, which take calls, and why the others do not."""
     settings = loaded_settings(environ)
-    _quiet()
+    log_errors_only()
     sys.exit(asyncio.run(_explain(settings, json=json)))
 
 
@@ -111,7 +111,7 @@ def _row(each: "Candidate") -> tuple[str, ...]:
 def logs(environ: Environ, *, follow: bool, request_id: str | None, tail: int, json: bool) -> None:
     """Show the gateway's and the runner's log lines; the runner's alone without a gateway."""
     settings = loaded_settings(environ)
-    _quiet()
+    log_errors_only()
     from gateway.log_stream import Asked
 
     asked = Asked(follow=follow, tail=tail, request_id=request_id)
@@ -235,10 +235,3 @@ def _docker(settings: "Settings") -> "DockerSettings":
     from gateway.backend_settings import docker_settings
 
     return docker_settings(settings.variables)
-
-
-def _quiet() -> None:
-    """Standard output is for the report."""
-    from gateway.logs import configure_logs
-
-    configure_logs("console", "error", sys.stderr)

@@ -2,14 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from gateway.cli_output import as_json, print_json
-
-Environ = Mapping[str, str]
+from gateway.cli_output import Environ, as_json, log_errors_only, print_json
 
 
 @click.command()
@@ -25,9 +22,8 @@ def doctor(environ: Environ, *, app_dir: Path | None, json: bool) -> None:
     """Check the whole stack and print a fix for each finding; ends with 1 when one failed."""
     from gateway.doctor.examination import examine
     from gateway.doctor.findings import counts
-    from gateway.logs import configure_logs
 
-    configure_logs("console", "error", sys.stderr)  # what is found is in the report
+    log_errors_only()
     findings = asyncio.run(examine(environ, app_dir=app_dir))
     found = counts(findings)
     if json:

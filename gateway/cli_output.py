@@ -1,8 +1,10 @@
 """What verbs share: JSON or a table on standard output, problems on standard error."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
@@ -11,6 +13,9 @@ import orjson
 if TYPE_CHECKING:  # `--help` must not wait for the validation library
     from gateway.setting_problems import SettingsError
     from gateway.settings import Settings
+
+Environ = Mapping[str, str]
+"""The process environment that a verb was started with."""
 
 Verb = TypeVar("Verb", bound=Callable[..., object])
 
@@ -80,10 +85,7 @@ class SettingsUnusable(click.ClickException):
 
     def __init__(self, wrong: "SettingsError") -> None:
         super().__init__(f"the settings cannot be used:\n{wrong}")
-        self.rows = [
-            {"variable": bad.variable, "problem": bad.problem, "fix": bad.fix}
-            for bad in wrong.problems
-        ]
+        self.rows = list(map(asdict, wrong.problems))
 
 
 @contextmanager
@@ -100,7 +102,14 @@ def settings_reported() -> Iterator[None]:
         raise SettingsUnusable(SettingsError((refused.problem,))) from None
 
 
-def loaded_settings(environ: Mapping[str, str]) -> "Settings":
+def log_errors_only() -> None:
+    """Leave standard error to what the report does not say."""
+    from gateway.logs import configure_logs
+
+    configure_logs("console", "error", sys.stderr)
+
+
+def loaded_settings(environ: Environ) -> "Settings":
     """Load, or end the verb with every problem."""
     from gateway.settings import load
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli_output import as_json, loaded_settings, print_json, table
+from gateway.cli_output import Environ, as_json, loaded_settings, log_errors_only, print_json, table
 
 if TYPE_CHECKING:
     from gateway.installs.contract import Install
     from gateway.parity.comparison import Compared
     from gateway.settings import Settings
-
-Environ = Mapping[str, str]
 
 
 @click.command()
@@ -31,10 +29,8 @@ def parity(environ: Environ, *, extension: str | None, tenant: str | None, json:
     least two backends have to be reachable: what the settings say of docker and knative
     counts, whichever is chosen.
     """
-    from gateway.logs import configure_logs
-
     settings = loaded_settings(environ)
-    configure_logs("console", "error", sys.stderr)  # what is wrong is in the report
+    log_errors_only()
     tenant = tenant or settings.variables.gateway_dev_tenant
     sys.exit(asyncio.run(_parity(settings, extension, tenant, json=json)))
 

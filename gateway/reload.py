@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Final, Protocol
 
 import structlog
@@ -210,10 +211,7 @@ def _refusals_noted(receipt: Receipt) -> Iterator[None]:
         yield
     except SettingsError as refused:
         receipt.outcome, receipt.reason = "refused", "settings_invalid"
-        receipt.problems = [
-            {"variable": bad.variable, "problem": bad.problem, "fix": bad.fix}
-            for bad in refused.problems
-        ]
+        receipt.problems = list(map(asdict, refused.problems))
         receipt.pinned_by_environment = list(refused.pinned)
     except Refused as refused:
         receipt.outcome, receipt.reason = "refused", refused.reason
