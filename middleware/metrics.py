@@ -24,6 +24,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from backends.contract import Histogram
 from middleware.backend_tag import SERVED_BY, ServedBy
 from middleware.carried import carried
 from middleware.labels import method_of, route_of
@@ -41,7 +42,7 @@ Request = tuple[str, str, int | None, str, str]
 
 
 class Durations:
-    """A histogram: how many took how long, and how long they took together."""
+    """A histogram under way: requests by bucket, and their durations added up."""
 
     __slots__ = ("buckets", "total_s")
 
@@ -49,14 +50,10 @@ class Durations:
         self.buckets = [0] * (len(_DURATION_BOUNDS_S) + 1)
         self.total_s = 0.0
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Upper bound and count so far, as the text format wants them."""
-        bounds = [*map(str, _DURATION_BOUNDS_S), "+Inf"]
-        so_far, pairs = 0, []
-        for bound, count in zip(bounds, self.buckets, strict=True):
-            so_far += count
-            pairs.append((bound, float(so_far)))
-        return pairs
+    def histogram(self) -> Histogram:
+        """All of them as they are now."""
+        counts = tuple(self.buckets)
+        return Histogram(bounds_s=_DURATION_BOUNDS_S, counts=counts, total_s=self.total_s)
 
 
 class Metrics(Collector):
@@ -127,7 +124,7 @@ class Metrics(Collector):
             labels=("route", "backend"),
         )
         for labels, taken in self._durations.items():
-            durations.add_metric(labels, taken.cumulative(), taken.total_s)
+            durations.add_metric(labels, taken.histogram().cumulative(), taken.total_s)
         yield durations
         in_flight = GaugeMetricFamily(
             "gateway_in_flight", "Requests that are running now.", labels=("route",)
