@@ -158,9 +158,10 @@ def _refusal(state: Document) -> Found | None:
     status, health = _status(state), _health(state)
     if status != "running":
         known = status in ("created", "paused", "restarting")
-        advice = "docker compose unpause" if status == "paused" else ""
-        word = f"container_{status}" if known else "container_not_running"
-        return Found(url=None, why=word, advice=advice or "docker compose up, or wait for it")
+        why = f"container_{status}" if known else "container_not_running"
+        paused = status == "paused"
+        advice = "docker compose unpause" if paused else "docker compose up, or wait for it"
+        return Found(url=None, why=why, advice=advice)
     if health == "starting":
         return Found(url=None, why="container_starting", advice="its health check has yet to pass")
     if health == "unhealthy":

@@ -22,7 +22,6 @@ DIAL_S: Final = 2.0
 MAX_CONTAINERS: Final = 64
 CHUNK_BYTES: Final = 64 * 1024
 
-_NOTHING_SAID: Final = 404
 _CHANGES: Final = frozenset({
     "start", "die", "destroy", "pause", "unpause", "rename", "update", "health_status",
     "connect", "disconnect",
@@ -93,7 +92,7 @@ class Engine:
             try:
                 return await self._docker.containers.container(name).show()
             except DockerError as failure:
-                if failure.status == _NOTHING_SAID:
+                if failure.status == 404:
                     return None
                 raise
 

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from backends.docker_engine.address import EngineAddress, EngineNotFound
-from backends.docker_engine.candidates import Candidate, Scope, choose, nearest
+from backends.docker_engine.candidates import PROJECT, Candidate, Scope, choose, nearest
 from backends.docker_engine.client import Engine, EngineError
 from backends.docker_engine.documents import section
 from backends.docker_engine.reachability import Viewpoint
@@ -231,7 +231,7 @@ class ContainerWatch:
         if own is None:
             return view, self._scope
         networks = section(own, "NetworkSettings", "Networks")
-        project = section(own, "Config", "Labels").get("com.docker.compose.project")
+        project = section(own, "Config", "Labels").get(PROJECT)
         scope = self._scope
         if scope.project is None and isinstance(project, str):
             scope = Scope(service=scope.service, project=project)
