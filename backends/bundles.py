@@ -80,7 +80,7 @@ class BundleStore:
             return bundle
         try:
             self._refuse_again(digest, _stamp(self._find(digest)))
-            with self._one_at_a_time(digest):
+            with self._locked_for_threads(digest):
                 if (bundle := self._opened.get(digest)) is not None:
                     return bundle
                 bundle = self._open_first(digest)
@@ -120,7 +120,7 @@ class BundleStore:
         try:
             self._find(digest)
             self._tmp.mkdir(exist_ok=True)
-            with self._one_at_a_time(digest), self._alone(digest):
+            with self._locked_for_threads(digest), self._locked_for_processes(digest):
                 self._find(digest)
                 self._opened.pop(digest, None)
                 self._archive_path(digest).unlink()
@@ -168,14 +168,14 @@ class BundleStore:
             return
         for folder in (self._extracted_folder, self._tmp):
             folder.mkdir(exist_ok=True)
-        with self._alone(digest):
+        with self._locked_for_processes(digest):
             self._find(digest)  # gone when another process removed it meanwhile
             if not self._extracted.is_ready(digest):
                 archive.seek(0)
                 self._extracted.make(digest, archive)
 
     def _publish(self, digest: str, staged: BinaryIO, staged_path: Path) -> None:
-        with self._one_at_a_time(digest), self._alone(digest):
+        with self._locked_for_threads(digest), self._locked_for_processes(digest):
             if not self._extracted.is_ready(digest):
                 staged.seek(0)
                 self._extracted.make(digest, staged)
@@ -205,7 +205,8 @@ class BundleStore:
                     leftover.unlink()
 
     @contextmanager
-    def _one_at_a_time(self, digest: str) -> Iterator[None]:
+    def _locked_for_threads(self, digest: str) -> Iterator[None]:
+        """Keep the other threads of this process from the bundle."""
         with self._guard:
             lock = self._opening.setdefault(digest, threading.Lock())
         if not lock.acquire(timeout=LOCK_DEADLINE_S):
@@ -218,7 +219,8 @@ class BundleStore:
                 self._opening.pop(digest, None)
 
     @contextmanager
-    def _alone(self, digest: str) -> Iterator[None]:
+    def _locked_for_processes(self, digest: str) -> Iterator[None]:
+        """Keep the other processes that share the folder from the bundle."""
         try:
             with file_lock(self._lock_path(digest)):
                 yield
@@ -226,7 +228,7 @@ class BundleStore:
             raise BundleError("lock_timeout") from error
 
     def _refuse_again(self, digest: str, stamp: _Stamp) -> None:
-        """Spare the work while the same bytes lie there."""
+        """Raise what was wrong with this very file when it was last looked at, if anything was."""
         known = self._refused.get(digest)
         if known is not None and known[0] == stamp:
             raise type(known[1])(known[1].reason, known[1].detail)
