@@ -24,7 +24,7 @@ from backends.embedded.pace import TURN_S
 from backends.embedded.packing import packed
 from backends.embedded.prepared import PreparedGuest
 from backends.embedded.scalars import Allowance, TooMuch
-from backends.embedded.session import Session, entered, rule_over
+from backends.embedded.session import Session, enforce_deadline, entered
 
 _MEBIBYTE = 1_048_576
 _LONG_BODY_BYTES = 65_536
@@ -108,7 +108,7 @@ def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
     try:
         context = short_calls.store_context(store)
         _limit(guest, store, memory_mb)
-        rule_over(store, context, session)
+        enforce_deadline(store, context, session)
         instance = c.wasmtime_component_instance_t()
         error = _ERROR()
         try:

@@ -32,7 +32,7 @@ class GuestPool:
 
     def __init__(self, *, max_concurrency: int, max_queue: int) -> None:
         self._threads = ThreadPoolExecutor(max_concurrency, thread_name_prefix="guest")
-        self._free = asyncio.Semaphore(max_concurrency)
+        self._free_threads = asyncio.Semaphore(max_concurrency)
         self._max_calls = max_concurrency + max_queue
         self._calls = 0
         self._running: dict[asyncio.Future[_Outcome], Deadline] = {}
@@ -50,10 +50,10 @@ class GuestPool:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place from admission to answer.
+        """Count one call from admission to answer.
 
         Raises:
-            RunnerOverloaded: every place is taken.
+            RunnerOverloaded: too many calls run or wait already.
             RunnerUnreachable: the pool is closed.
         """
         self._refuse_when_closed()
@@ -74,11 +74,11 @@ class GuestPool:
         limit_s: float,
         memory_mb: int,
     ) -> ExecuteResult:
-        """Wait for a place, run the guest, and give its answer.
+        """Wait for a free thread, run the guest, and give its answer.
 
         A guest of known short calls runs at once, on the loop's thread; the others, and
-        those that were expected to be short, in a thread of their own. Cancelling this
-        interrupts the guest; its place is taken again once it has ended.
+        those that turn out not to be short, in a thread of their own. Cancelling this
+        interrupts the guest; its thread is free again once it has ended.
 
         Args:
             call_until: makes the call's facts for host functions from the deadline.
@@ -87,10 +87,10 @@ class GuestPool:
 
         Raises:
             GuestFailed: the guest gave no answer.
-            RunnerOverloaded: no place became free in time, so the guest did not run.
+            RunnerOverloaded: no thread became free in time, so the guest did not run.
             RunnerUnreachable, RunnerProtocolError: the pool was closed before, or meanwhile.
         """
-        await self._free_place(until)
+        await self._take_thread(until)
         deadline = Deadline(min(until, time.monotonic() + limit_s))
         run = GuestRun(guest, call_until(deadline.at), deadline, memory_mb)
         if run.is_short:
@@ -98,10 +98,10 @@ class GuestPool:
             try:
                 outcome = _attempt(run.turn)
             except BaseException:
-                self._free.release()
+                self._free_threads.release()
                 raise
             if outcome is not None:
-                self._free.release()
+                self._free_threads.release()
                 return self._judged(outcome, deadline)
         future = asyncio.get_running_loop().run_in_executor(self._threads, _attempt, run.finish)
         self._running[future] = deadline
@@ -119,19 +119,19 @@ class GuestPool:
                 _log.error("guests_left_running", guests=len(stuck))
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _free_place(self, until: float) -> None:
-        if self._free.locked():
+    async def _take_thread(self, until: float) -> None:
+        if self._free_threads.locked():
             try:
                 async with asyncio.timeout(until - time.monotonic()):
-                    await self._free.acquire()
+                    await self._free_threads.acquire()
             except TimeoutError:
                 raise RunnerOverloaded("queue_timeout", retry_after_s=1) from None
         else:
-            await self._free.acquire()  # at once
+            await self._free_threads.acquire()  # at once
         try:
             self._refuse_when_closed()
         except RunnerUnreachable:
-            self._free.release()
+            self._free_threads.release()
             raise
 
     def _refuse_when_closed(self) -> None:
@@ -140,7 +140,7 @@ class GuestPool:
 
     def _ended(self, future: asyncio.Future[_Outcome]) -> None:
         del self._running[future]
-        self._free.release()
+        self._free_threads.release()
 
     async def _answer(self, future: asyncio.Future[_Outcome], deadline: Deadline) -> ExecuteResult:
         try:

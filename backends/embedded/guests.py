@@ -18,7 +18,7 @@ from backends.errors import Phase, RunnerUnreachable
 
 _MAX_GUESTS = 32
 _THREADS = 2
-_MAY_PASS = frozenset({"bundle_fetch_failed", "engine_init_failed"})
+_TRANSIENT = frozenset({"bundle_fetch_failed", "engine_init_failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Guests:
     async def _load(self, key: str) -> Guest:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, self._open, key)
-        if isinstance(found, GuestFailed) and found.error in _MAY_PASS:
+        if isinstance(found, GuestFailed) and found.error in _TRANSIENT:
             raise found
         self._known[key] = found
         while len(self._known) > self._max_guests:

@@ -44,7 +44,7 @@ def current() -> Session:
 
 
 class entered:  # noqa: N801 - read as a word: with entered(session)
-    """What the engine runs in this thread, it runs for `session`."""
+    """Make `session` this thread's current one while the block runs."""
 
     __slots__ = ("_session",)
 
@@ -58,14 +58,17 @@ class entered:  # noqa: N801 - read as a word: with entered(session)
         del _here.session
 
 
-def rule_over(store: Any, context: Any, session: Session) -> None:
-    """End what runs in `store` at the session's deadline, and its turn when that is over."""
-    short_calls.epoch_deadline_callback(store, _LOOK, None, _NO_FINALIZER)
+def enforce_deadline(store: Any, context: Any, session: Session) -> None:
+    """Stop the guest in `store` at its deadline, and interrupt it when its turn on the loop ends.
+
+    The engine calls back whenever the epoch has advanced so many ticks (`WasmEngine`).
+    """
+    short_calls.epoch_deadline_callback(store, _EPOCH_CALLBACK, None, _NO_FINALIZER)
     ticks = session.deadline.ticks() if session.turn_ends_s is None else 1
     short_calls.set_epoch_deadline(context, ticks)
 
 
-def _look(_context: object, _data: object, delta: Any, kind: Any) -> int:
+def _on_epoch(_context: object, _data: object, delta: Any, kind: Any) -> int:
     session = current()
     if session.deadline.is_over():
         error = c.wasmtime_error_new(b"the guest was stopped")
@@ -78,10 +81,10 @@ def _look(_context: object, _data: object, delta: Any, kind: Any) -> int:
     return 0
 
 
-_LOOK = ctypes.CFUNCTYPE(
+_EPOCH_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_size_t,
     ctypes.POINTER(c.wasmtime_context_t),
     ctypes.c_void_p,
     ctypes.POINTER(ctypes.c_uint64),
     ctypes.POINTER(c.wasmtime_update_deadline_kind_t),
-)(_look)
+)(_on_epoch)
