@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway import asking_signals
 from gateway.app import create_app
-from gateway.guest_process.start import SERVES, Told, open_link
+from gateway.guest_process.start import SERVES, Start, open_link
 from gateway.listeners import Sockets
 from gateway.log_tap import TAP
 from gateway.process_logs import ProcessLogs
@@ -31,8 +31,8 @@ _MAX_UNSENT_BYTES: Final = 1024 * 1024
 class InTheGateway:
     """The process around a guest process's application; see Host."""
 
-    def __init__(self, told: Told, link: socket.socket) -> None:
-        self._listener = socket.socket(fileno=told.listener)
+    def __init__(self, start: Start, link: socket.socket) -> None:
+        self._listener = socket.socket(fileno=start.listener)
         self._link = link
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -79,18 +79,18 @@ def main(descriptor: int) -> int:
     asking_signals.remember()
     link = socket.socket(fileno=descriptor)
     try:
-        told: Told = first_message(link)
+        start: Start = first_message(link)
     except (EOFError, OSError):
         return 1
-    settings = told.settings
-    logs = ProcessLogs(settings, sys.stderr.fileno(), {"guest_process": told.place})
+    settings = start.settings
+    logs = ProcessLogs(settings, sys.stderr.fileno(), {"guest_process": start.place})
     app = create_app(
         settings,
         load=lambda: settings,
         access_sink=lambda _: None,  # the gateway logs each call, whoever ran it
         routes=ROUTES,
     )
-    return run(app, settings, logs, InTheGateway(told, link))
+    return run(app, settings, logs, InTheGateway(start, link))
 
 
 if __name__ == "__main__":

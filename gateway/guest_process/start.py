@@ -31,7 +31,7 @@ _MAX_LINE_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Start:
     """What a guest process is told before it does anything."""
 
     place: int
@@ -44,7 +44,7 @@ def starter(settings: Settings) -> StartProcess:
 
     async def start(task: ProcessTask) -> GuestProcess:
         listener = task.listener.fileno()
-        told = Told(place=task.place, settings=_of_a_runner(settings, task), listener=listener)
+        message = Start(place=task.place, settings=_of_a_runner(settings, task), listener=listener)
         mine, its = socket.socketpair()
         with its, ExitStack() as undo:
             undo.enter_context(mine)
@@ -58,7 +58,7 @@ def starter(settings: Settings) -> StartProcess:
             undo.pop_all()
         try:
             async with asyncio.timeout(START_S):
-                await started.greet(told)
+                await started.greet(message)
         except (TimeoutError, OSError):
             await started.stop()
             raise ProcessNotStarted from None
@@ -100,9 +100,9 @@ class StartedProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def greet(self, told: Told) -> None:
+    async def greet(self, start: Start) -> None:
         """Tell it what it has to know, and wait until it serves. Raises OSError when it ends."""
-        self._writer.write(frame(told))
+        self._writer.write(frame(start))
         if await self._reader.readline() != SERVES:
             raise ConnectionResetError
         self._repeating = asyncio.create_task(self._repeat(), name="guest-process-lines")
