@@ -25,7 +25,7 @@ from gateway.outcomes import (
 )
 from middleware import errors as refusal
 from middleware.access_log import note
-from middleware.backend_tag import ServedBy, backend_of
+from middleware.backend_tag import ServedBy, served_by_of
 from middleware.failure_log import log_failure
 from middleware.request_id import request_id_of
 
@@ -144,7 +144,7 @@ def render(request: web.Request, exc: BaseException, current: ServedBy) -> web.R
     phase = getattr(exc, "phase", None)
     if problem.code == UNEXPECTED:
         log_failure(request, exc)
-    served_by = backend_of(request, current)
+    served_by = served_by_of(request, current)
     note(
         request,
         backend=served_by.kind,

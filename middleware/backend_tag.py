@@ -21,14 +21,12 @@ SERVED_BY = web.RequestKey("served_by", ServedBy)
 """Set by whoever hands the request to a backend: a swap may happen before the answer."""
 
 
-def backend_of(request: web.BaseRequest, current: ServedBy) -> ServedBy:
+def served_by_of(request: web.BaseRequest, current: ServedBy) -> ServedBy:
     """The backend that had a part in the answer; where none had, the current one."""
     return carried(request, SERVED_BY) or current
 
 
-def stamp_backend(
-    current: Source[ServedBy],
-) -> Stamp:
+def stamp_backend(current: Source[ServedBy]) -> Stamp:
     """The stamp that names the backend.
 
     Args:
@@ -36,7 +34,7 @@ def stamp_backend(
     """
 
     def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
-        served_by = backend_of(request, current())
+        served_by = served_by_of(request, current())
         response.headers["x-runner-backend"] = served_by.kind
         response.headers["x-runner-generation"] = str(served_by.generation)
         # Extensions are third parties: no browser may guess that their text is a script.

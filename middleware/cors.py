@@ -50,9 +50,7 @@ def cors(source: Source[Cors]) -> Guard:
     return preflight
 
 
-def stamp_cors(
-    source: Source[Cors],
-) -> Stamp:
+def stamp_cors(source: Source[Cors]) -> Stamp:
     """The stamp that lets a listed origin read the answer.
 
     Vary is set for every origin as soon as a list exists: else a cache hands the answer
