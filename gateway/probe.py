@@ -48,10 +48,8 @@ class Prober:
 
     def record(self, generation: int, health: BackendHealth) -> None:
         """Take over a probe that somebody else has made, as a swap does of its candidate."""
-        before, self._last = (
-            self._last,
-            ProbeResult(generation=generation, health=health, at=time.monotonic()),
-        )
+        before = self._last
+        self._last = ProbeResult(generation=generation, health=health, at=time.monotonic())
         if before is None or before.health.readiness is not health.readiness:
             self._note(generation, health)
 

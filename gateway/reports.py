@@ -26,9 +26,8 @@ async def report(app: web.Application, what: str, arguments: dict[str, Any]) -> 
 
 def hear(app: web.Application, what: str, said: tuple[Any, ...]) -> None:
     """Take note of what another process says."""
-    match what, said:
-        case "ui_tenant", (str(tenant_id), str(extension_id), str(content_hash)):
-            app[UI_TENANTS].note(tenant_id, extension_id, content_hash)
+    if what == UI_TENANT:
+        app[UI_TENANTS].note(*said)
 
 
 async def _ready(app: web.Application) -> dict[str, object]:

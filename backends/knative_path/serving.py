@@ -145,10 +145,8 @@ class ServingReader:
         service = self._services.objects.get(self._service)
         if service is None and self.state == ServiceState():
             return
-        before, self.state = (
-            self.state,
-            read_service(service or {}, tuple(self._revisions.objects.values())),
-        )
+        before = self.state
+        self.state = read_service(service or {}, self._revisions.objects.values())
         if before.latest_ready != self.state.latest_ready:
             _log.info(
                 "revision_became_ready", revision=self.state.latest_ready, was=before.latest_ready

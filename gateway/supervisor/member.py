@@ -114,6 +114,7 @@ class Member:
         except (ChannelClosed, TimeoutError, AskFailed) as failure:
             _log.warning("workers_not_asked", error=type(failure).__name__)
             places = (place for place in range(self.size) if place != self._start.place)
+            # Somebody may well serve there: a place that is known to be empty has no pid.
             others = [Report(worker=place, pid=-1) for place in places]
         return sorted((mine, *others), key=lambda report: report.worker)
 
