@@ -263,10 +263,10 @@ def decode_warmup(raw: bytes) -> str | None:
     True
     """
     try:
-        told = orjson.loads(raw)
+        document = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-    named = told.get("content_hash") if isinstance(told, dict) else None
+    named = document.get("content_hash") if isinstance(document, dict) else None
     return named if isinstance(named, str) and is_content_hash(named) else None
 
 

@@ -136,10 +136,10 @@ def _from_context(name: str, why: str, config_dir: Path | None) -> EngineAddress
 def _read_json(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            told = orjson.loads(file.read(_MAX_BYTES))
+            document = orjson.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError):
         return {}  # what the docker command cannot read either is its to complain about
-    return told if isinstance(told, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _address(host: str, why: str, *, tls_dir: Path | None) -> EngineAddress:

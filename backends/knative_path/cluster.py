@@ -152,9 +152,9 @@ async def import_client() -> None:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        told = orjson.loads(raw)
+        document = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise ClusterError("api_answer_malformed") from None
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise ClusterError("api_answer_malformed")
-    return told
+    return document

@@ -85,10 +85,10 @@ def _claims(token: str) -> _Claims | None:
     import jwt  # with the cryptography library: only for those who have a token
 
     try:
-        told = jwt.decode(token, options={"verify_signature": False})
+        claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
         return None
-    expires_at, audience = told.get("exp"), told.get("aud", ())
+    expires_at, audience = claims.get("exp"), claims.get("aud", ())
     named = [audience] if isinstance(audience, str) else audience
     return _Claims(
         expires_at=float(expires_at) if isinstance(expires_at, int | float) else None,

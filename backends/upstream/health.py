@@ -51,14 +51,14 @@ def _complaint(response: UpstreamResponse, facts: Mapping[str, object]) -> str:
 def _facts(raw: bytes) -> Mapping[str, object]:
     """The members that the protocol knows, where they hold what it says; no other text."""
     try:
-        told = orjson.loads(raw)
+        document = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return {}
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         return {}
     facts: dict[str, object] = {}
-    if isinstance(told.get("cache_writable"), bool):
-        facts["cache_writable"] = told["cache_writable"]
-    if told.get("bundle_store") in _STORE_WORDS:
-        facts["bundle_store"] = told["bundle_store"]
+    if isinstance(document.get("cache_writable"), bool):
+        facts["cache_writable"] = document["cache_writable"]
+    if document.get("bundle_store") in _STORE_WORDS:
+        facts["bundle_store"] = document["bundle_store"]
     return facts

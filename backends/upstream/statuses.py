@@ -57,12 +57,12 @@ def named_cause(body: bytes) -> str | None:
     (None, None)
     """
     try:
-        told = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         return None
-    words = (error_class(told.get(name)) for name in _CAUSES)
+    words = (error_class(document.get(name)) for name in _CAUSES)
     return next((word for word in words if word != UNKNOWN_ERROR), None)
 
 
