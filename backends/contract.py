@@ -186,11 +186,11 @@ class BackendHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How many took how long, in seconds.
+    """Durations counted by bucket.
 
     Attributes:
-        counts: one for each bound, those who took at most that long and longer than the one
-            before; a last one for those beyond every bound.
+        bounds_s: the upper bound of each bucket, ascending.
+        counts: one for each bucket, not cumulative; a last one beyond every bound.
     """
 
     bounds_s: tuple[float, ...]
@@ -199,7 +199,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """How many durations were counted."""
         return sum(self.counts)
 
     def cumulative(self) -> list[tuple[str, float]]:
@@ -219,7 +219,7 @@ class BackendStats:
     connections_in_use: int = 0
     connections_idle: int = 0
     retries: int = 0  # requests that were sent a second time
-    cold_starts: Histogram | None = None  # what calls waited for a runner; None: never do
+    cold_starts: Histogram | None = None  # how long calls waited for one; None: they never do
 
 
 class RunnerBackend(Protocol):

@@ -151,7 +151,8 @@ class DiscoveredDockerBackend:
         await self._replicas.aclose()
 
     def _follow(self, snapshot: Snapshot) -> None:
-        self._dispatch.noticed(snapshot)  # before and after: the last moment counts
+        # Before the replicas follow, so that it sees both those that were and those that are.
+        self._dispatch.noticed(snapshot)
         self._replicas.follow(snapshot)
 
     def _states(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Why a backend could not answer: whose fault, in which phase, and is a retry safe.
+"""Why a backend could not answer: whose fault, in which phase, and whether a retry is safe.
 
 A class exists only where somebody decides differently because of it. Facts ride as
 attributes; no message ever holds a runner's text, a header value or a body.

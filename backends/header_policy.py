@@ -197,7 +197,7 @@ def _execute_fields(
 
 
 def own_of(request: ExecuteRequest | AssetRequest) -> Pairs:
-    """What a runner hears of this one request and no other."""
+    """The fields that differ from request to request, so that the others can be cached."""
     named = (("x-request-id", request.request_id),)
     key = request.idempotency_key if isinstance(request, ExecuteRequest) else None
     return (*named, ("x-idempotency-key", key)) if key else named
@@ -237,8 +237,8 @@ def warmup_to_runner(page: AssetRequest) -> Pairs:
 
 
 def knock_to_runner(service_token: str | None) -> Pairs:
-    """The fields of a POST /v1/execute that says for nobody's extension that it comes: without
-    the fields that route a call a runner has nothing to run."""
+    """The fields of a knock, a POST /v1/execute that names no tenant and no extension: without
+    them a runner has nothing to run."""
     return _present(("content-type", "application/json"), ("x-runner-service-token", service_token))
 
 

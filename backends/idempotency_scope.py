@@ -1,4 +1,4 @@
-"""Whose an idempotency key is: the same word of another caller, or for another call, is another."""
+"""Scopes idempotency keys, so that two callers, or two calls, can choose the same word."""
 
 import hashlib
 
@@ -22,5 +22,5 @@ def scoped_key(request: ExecuteRequest) -> str | None:
         request.path,
         request.idempotency_key,
     )
-    # Not as JSON, which has no word for bytes that were no text.
+    # Not JSON, which cannot hold the surrogates that undecodable bytes have become.
     return hashlib.blake2b(ascii(said).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What was worked out a moment ago and will be asked for again, within a bound."""
+"""A bounded cache for what is cheap to work out anew."""
 
 from typing import TypeVar
 
@@ -9,8 +9,8 @@ V = TypeVar("V")
 class Memo(dict[K, V]):
     """A dictionary of what can be worked out anew at any time.
 
-    Full, it forgets everything: what is in use is back after one request each, and nothing has to
-    be written down about the order of use whenever something is found.
+    When it is full it forgets everything. What is in use is back after one request each, and no
+    look-up has to keep an order of use up to date.
 
     >>> lengths: Memo[str, int] = Memo(2)
     >>> [lengths.keep(word, len(word)) for word in ("a", "bc", "def")]

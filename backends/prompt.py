@@ -1,9 +1,9 @@
-"""Asking without a task: for what can be sent at once and is answered in one piece, as most is.
+"""Calls by callback instead of a task, for what can be sent at once and is answered whole.
 
 A task, and a turn of the event loop to wake it, cost as much as the rest of a small request. So
-whoever can begin a call on the spot does, and tells its outcome later, in the very turn in
-which the runner's last byte came. Where anything has to be waited for, a connection, a cold
-start, a body that is still on its way, it says so, and the call goes on in a coroutine.
+a backend that can send a call on the spot does so, and calls back with the outcome in the very
+turn in which the runner's last byte came. Where something has to be awaited (a connection, a
+cold start, a body that is still on its way) it declines, or calls back with a coroutine.
 """
 
 from collections.abc import Callable, Coroutine
@@ -15,24 +15,24 @@ from backends.errors import BackendError
 T = TypeVar("T")
 
 Outcome: TypeAlias = T | BackendError | Coroutine[Any, Any, T]
-"""What became of a call: its answer, its failure, or what has to be awaited for either."""
+"""What became of a call: its answer, its failure, or a coroutine that ends in one of them."""
 
 Told: TypeAlias = Callable[[Outcome[T]], None]
-"""Hears once what became of a call. Does not raise; whoever gets a coroutine has to run it."""
+"""The callback, called once with the outcome. It never raises, and must run a coroutine."""
 
 Withdraw = Callable[[], None]
-"""Nobody wants the outcome any more: it will not be told. Safe to call at any time."""
+"""Cancels the call: the callback will not be called. Safe to call at any time."""
 
 
 @runtime_checkable
 class PromptBackend(Protocol):
-    """What some backends can do besides RunnerBackend; the same outcomes, the same rules."""
+    """What some backends offer besides RunnerBackend, with the same outcomes and rules."""
 
     def begin_asset(self, request: AssetRequest, told: Told[AssetResponse], /) -> Withdraw | None:
         """Begin `fetch_asset`; None: nothing was done, and `fetch_asset` has to be awaited.
 
         Raises:
-            BackendError: what would be told, when it is known at once.
+            BackendError: the outcome, when it is known at once.
         """
 
     def begin_execute(

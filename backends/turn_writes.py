@@ -1,8 +1,8 @@
-"""What is written in one turn of the event loop goes out at its end, all together.
+"""Small writes of one turn of the event loop go out together, at its end.
 
-A peer that sleeps is woken by the first byte that comes. Written between other work, each request
-of a turn wakes the runner and each answer wakes its client anew, and waking somebody costs the
-writer more than sending does. Written back to back, most find their reader awake already.
+A peer that sleeps is woken by the first byte that comes, and waking it costs the writer more than
+sending does. Written between other work, each request of a turn wakes the runner, and each answer
+its client, anew; written back to back, most find their reader awake already.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp.http_writer import SKIP_WRITELINES
 MAX_HELD: Final = 32
 """Connections with something to write; more than these do not wait for the end of the turn."""
 MAX_HELD_BYTES: Final = 32 * 1024
-"""Of one connection. What is larger goes out at once: it is worth waking somebody."""
+"""Of one connection. What is larger goes out at once: it is worth a wake-up of its own."""
 
 Bytes = bytes | bytearray | memoryview
 
@@ -24,7 +24,7 @@ class TurnWrites:
     """The connections of one event loop that have something to write at the end of this turn.
 
     Attributes:
-        waiting: those, in the order of their first write; whoever adds the first sees to a flush.
+        waiting: in the order of their first write; whoever adds the first schedules the flush.
     """
 
     __slots__ = ("__weakref__", "waiting")
@@ -33,7 +33,7 @@ class TurnWrites:
         self.waiting: list[TurnTransport] = []
 
     def flush(self) -> None:
-        """Write what is held. For whoever is about to keep the loop from turning, too."""
+        """Write what is held; also to be called before something that blocks the loop."""
         waiting, self.waiting = self.waiting, []
         for transport in waiting:
             transport.flush()
@@ -42,13 +42,12 @@ class TurnWrites:
 class TurnTransport(asyncio.Transport):
     """A transport whose small writes wait for the end of the turn, in their order.
 
-    Whatever else is done to it comes after what was written, as if that had gone out at once;
-    `abort` alone drops it. Who hears from the event loop of the end of a connection's input has
-    to `flush`, for the loop closes what is beneath.
+    Everything else that is called flushes them first, so that the order stays; only `abort` drops
+    them. A protocol must `flush` in eof_received, because the loop then closes what is beneath.
 
     Attributes:
-        beneath: the loop's own. To be asked, not to be written to.
-        held: what is to be written to it.
+        beneath: the loop's own transport: to be read from, never to be written to.
+        held: what will be written to it.
     """
 
     __slots__ = ("_writes", "beneath", "held")
@@ -150,7 +149,7 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, TurnWrites] = WeakKeyDic
 
 
 def writes_of(loop: asyncio.AbstractEventLoop) -> TurnWrites:
-    """The one of an event loop."""
+    """The one TurnWrites of an event loop, made when it is first asked for."""
     known = _of_loops.get(loop)
     if known is None:
         known = _of_loops[loop] = TurnWrites()

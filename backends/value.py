@@ -1,4 +1,4 @@
-"""Values on a request's path: cheap to make, and frozen in the eyes of the type checker."""
+"""Dataclasses on a request's path: frozen for the type checker alone, so that they are cheap."""
 
 from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
@@ -10,7 +10,7 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """A dataclass with keywords only, which nobody may change.
 
-    The type checker holds everybody to that. Holding them to it at run time as well makes
-    each new object cost three times as much, and a request makes half a dozen.
+    The type checker enforces that. A dataclass that is frozen at run time as well costs three
+    times as much to make, and a request makes half a dozen.
     """
     return dataclass(slots=True, kw_only=True)(cls)

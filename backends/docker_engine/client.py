@@ -1,7 +1,7 @@
-"""The few questions that are asked of an engine, each with a deadline, and none that changes it.
+"""The few requests that are made to an engine: all read-only, each with a deadline.
 
-containers/json, inspect, events, logs and version: a socket proxy needs to allow no more. The
-socket is as good as root, so nothing of its path and of the engine's own texts leaves here.
+A socket proxy needs to allow containers/json, inspect, events, logs and version, and no more.
+Access to the socket is as good as root, so neither its path nor the engine's own texts leave here.
 """
 
 import asyncio

@@ -65,7 +65,7 @@ class Dispatch:
         self.retries = 0
 
     def noticed(self, snapshot: Snapshot) -> None:
-        """Remember when there was a container last; to be told of every snapshot."""
+        """Remember when some container last took calls. Call it with every snapshot."""
         if snapshot.taken or self._replicas.ready:
             self._last_ready = time.monotonic()
 
@@ -158,6 +158,7 @@ class Dispatch:
         return self._last_ready is not None and time.monotonic() - self._last_ready < REBUILD_S
 
     def _told_honestly(self, failure: BackendError, replica: Replica) -> BackendError:
+        """Say that the container is gone, where its client says that it was closed."""
         if self._watch.closed or not replica.gone or failure.reason != "backend_closed":
             return failure
         if failure.safe_to_retry:

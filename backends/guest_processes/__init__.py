@@ -1,2 +1,2 @@
 """The embedded backend with its guests in processes of their own: an engine that crashes takes
-the calls that it was running with it, and not the gateway."""
+its running calls with it, but not the gateway."""

@@ -1,4 +1,4 @@
-"""One guest process after the other at one address, each started when the one before has ended."""
+"""Supervises one guest process: restarts it when it ends, kills it when it hangs."""
 
 import asyncio
 import socket
@@ -18,11 +18,11 @@ BACKLOG: Final = 1024
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 30.0
-"""One that served for as long may have ended by accident: its successor starts soon."""
+"""After this long in service an end counts as an accident: the pause starts over."""
 
 ASKED_EVERY_S: Final = 5.0
 SILENT_AFTER: Final = 3
-"""So many questions in a row without an answer, and it is taken to hang: load may cost one."""
+"""It is taken to hang after so many probes in a row without an answer: load may cost one."""
 
 _NO_LIMIT_S: Final = 24 * 3600.0
 # A guest may be silent for as long as its call may take, as in this process: the call's own
@@ -37,8 +37,8 @@ _log = structlog.get_logger("backends.guest_processes")
 class Place:
     """Keeps a guest process running: starts another when one has ended, ends one that hangs.
 
-    The socket that they accept on is this object's, so the address never changes, and a
-    connection that came too late for one process is accepted by the next.
+    The listening socket belongs to this object, so the address never changes, and a connection
+    that came too late for one process is accepted by the next.
 
     Attributes:
         client: speaks to whichever runs now.
@@ -110,7 +110,7 @@ class Place:
             process = await self._successor()
 
     async def _end_of(self, process: GuestProcess) -> int:
-        """Wait for its end, which comes at once when it has fallen silent."""
+        """Wait until it ends, or kill it once it has fallen silent; returns its exit status."""
         ended = asyncio.create_task(process.ended())
         silent = asyncio.create_task(self._silence())
         try:
@@ -124,7 +124,7 @@ class Place:
             silent.cancel()
 
     async def _silence(self) -> None:
-        """Wait until it leaves one question after the other unanswered."""
+        """Wait until it has left SILENT_AFTER probes in a row unanswered."""
         unanswered = 0
         while unanswered < SILENT_AFTER:
             await asyncio.sleep(ASKED_EVERY_S)

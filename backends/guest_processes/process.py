@@ -1,4 +1,4 @@
-"""What a process that runs guests is to the backend: somebody else's program, to be kept alive."""
+"""The port to a process that runs guests. The gateway implements it; this room keeps one alive."""
 
 import socket
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from backends.settings import EmbeddedSettings
 
 
 class ProcessNotStarted(Exception):
-    """It ended, or took too long, before it served; its log says why."""
+    """The process ended, or took too long, before it served; its log says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +18,8 @@ class ProcessTask:
 
     Attributes:
         place: which of the processes it is: 0, 1, ...
-        settings: its share of the bounds.
-        token: what whoever calls it has to know.
+        settings: its own, with its share of the bounds on all of them.
+        token: the service token that calls must carry.
     """
 
     place: int

@@ -1,4 +1,4 @@
-"""Asking a runner how it is: GET /healthz, read with suspicion."""
+"""Probes a runner by GET /healthz, whose answer is not trusted further than its known members."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping

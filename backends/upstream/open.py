@@ -1,4 +1,4 @@
-"""Which transport a backend gets: the one place that chooses."""
+"""Opens the transport of a backend: a pool of connections to one runner."""
 
 import ssl
 
@@ -13,7 +13,7 @@ def open_transport(
     server_hostname: str | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Transport:
-    """A pool of its own for one runner; nothing is dialled yet. Needs a running event loop.
+    """A new pool for one runner; nothing is dialled yet. Needs a running event loop.
 
     Args:
         server_hostname: the name that TLS asks for, when it is not the address's own.
