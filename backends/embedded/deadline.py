@@ -1,4 +1,4 @@
-"""The end of a guest's time: a moment of the wall clock, or as soon as nobody wants its answer."""
+"""When a guest has to stop: at its deadline, or as soon as nobody waits for its answer."""
 
 import math
 import time

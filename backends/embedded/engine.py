@@ -18,9 +18,10 @@ TICK_S = 0.01
 """How often the epoch advances while a guest runs: the grain of every deadline."""
 
 _LINGER_TICKS = 50
-"""How long it goes on without a guest: to wake it for each of many short ones costs more."""
+"""How long the clock goes on without a guest: waking it for each of many short ones costs more."""
 
 _MAX_GUESTS = 8
+# What compiled code depends on, for the fingerprint: keep it in step with WasmEngine.__init__.
 _SETTINGS = "epoch_interruption=1 threads=0 component_model_async=0 concurrency_support=0"
 _log = structlog.get_logger()
 _EMPTY_COMPONENT = b"\0asm\x0d\0\x01\0"

@@ -28,7 +28,7 @@ from backends.embedded.session import Session, enforce_deadline, entered
 
 _MEBIBYTE = 1_048_576
 _LONG_BODY_BYTES = 65_536
-"""A longer one takes more than a turn to be moved into the guest."""
+"""Moving a longer body into the guest takes more than a turn."""
 
 _MAX_INSTANCES = 1_000
 _NO_LIMIT = -1
@@ -39,7 +39,7 @@ _Steps = Generator[None, None, ExecuteResult]
 
 
 class GuestRun:
-    """Instantiates a guest and calls its handler, at most one turn of it on the loop's thread.
+    """Instantiates a guest and calls its handler; at most its first turn is on the loop's thread.
 
     Args:
         memory_mb: the limit of each linear memory, in MiB.
@@ -99,7 +99,7 @@ class GuestRun:
 
 
 def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
-    """From nothing to the answer; yields wherever the engine wants to be asked again."""
+    """From nothing to the answer; yields wherever the engine wants to be polled again."""
     deadline = session.deadline
     if deadline.at <= time.monotonic():
         raise GuestFailed("execute_timeout", "no time was left to run")
@@ -177,7 +177,7 @@ def _called(
 
 
 def _polled(future: Any, error: Any) -> Generator[None, None, None]:
-    """Ask until it has ended. Raises WasmtimeError."""
+    """Poll until it has ended. Raises WasmtimeError."""
     try:
         while not c.wasmtime_call_future_poll(future):
             yield

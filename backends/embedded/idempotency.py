@@ -1,8 +1,7 @@
 """One run per idempotency key: duplicates share its answer, now or within ten minutes.
 
-The key is the caller's word within its scope (`scoped_key`), so nobody replays another's answer.
-Only what a guest answered is remembered: a call that
-failed may be tried again.
+Keys are scoped to their caller and call (`scoped_key`), so nobody replays another's answer. Only
+what a guest answered is remembered: a call that failed may be tried again.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Memory for instances, reserved once and used again: a fresh one for each call costs page faults.
+"""Sets up the pool that instances get memory from: a fresh one for each call costs page faults.
 
-What one guest has written is wiped before the next one gets it: the first part of a memory by
-copying its initial state over it, which is cheaper than giving the pages back, the rest by
-giving them back.
+What one guest has written is wiped before the next one gets it. The first bytes of a memory are
+wiped by copying their initial state over them, which is cheaper than page faults; the pages
+behind them are given back to the kernel.
 """
 
 import mmap
@@ -12,12 +12,12 @@ import wasmtime
 from wasmtime import _bindings as c  # the binding's Config does not offer this
 
 MAX_MEMORIES = 4
-"""Of one guest, each up to the limit; what language runtimes ship today has one or two."""
+"""Memories of one guest, each up to its limit; today's language runtimes have one or two."""
 
 MAX_TABLE_ELEMENTS = 1_000_000
 _MAX_TABLES = 64
 _NOT_COUNTED = 1_000_000
-"""Instances take up no place in the pool."""
+"""For bounds on instances, which need no memory of the pool: high enough never to be met."""
 
 _WIPED_BY_COPYING_BYTES = 2 * 1_048_576
 _TABLE_WIPED_BY_COPYING_BYTES = 65_536
@@ -28,7 +28,7 @@ _MEMORY_BYTES = (4 << 30) + (64 << 20)  # all that 32 bits can address, and guar
 _TABLE_BYTES = MAX_TABLE_ELEMENTS * 8
 _STACK_BYTES = 4 << 20
 _BESIDES_GUESTS = 2
-"""The engine's own check of itself, from more than one caller."""
+"""Places for `WasmEngine.probe`, which more than one caller may run at once."""
 
 
 def has_room(max_guests: int) -> bool:
@@ -43,9 +43,9 @@ def has_room(max_guests: int) -> bool:
 
 
 def pool_instances(config: wasmtime.Config, max_guests: int) -> None:
-    """Let `config` reserve what `max_guests` of any shape need at once.
+    """Let `config` reserve address space for `max_guests` at once, some 16 GiB for each.
 
-    Address space, that is: for each guest some 16 GiB. Memory is taken as guests use it.
+    Memory is taken only as guests use it.
     """
     pool = c.wasmtime_pooling_allocation_config_new()
     for setting, value in _settings(max_guests).items():

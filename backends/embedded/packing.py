@@ -1,8 +1,8 @@
-"""A request in one piece of memory, laid out as the engine's values, for the engine to read.
+"""Lays a request out in one buffer of our own, as the engine's C structures, for it to read.
 
-The engine copies the argument of a call, so nothing of it has to be its own. One buffer, written
-by `struct`, takes a third of the time of a value that is put together out of the engine's parts.
-Texts, records, lists and options are written so; any other type is lowered as usual.
+The engine copies the argument of a call, so it need not have allocated any of it. Filling one
+buffer with `struct` takes a third of the time of building the value by calls of the C API. Strings,
+records, lists and options are written like this; any other type goes through its codec's `lower`.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ class _Full(Exception):
 
 
 class Packed:
-    """Zeroed memory, given out from its beginning; a value of the engine lies there."""
+    """Zeroed memory that is given out piece by piece, and begins with a value of the engine."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -56,7 +56,7 @@ class Packed:
         return _VALUE.from_address(self.address)
 
     def take(self, size: int) -> int:
-        """The offset of so much of it. Raises _Full."""
+        """The offset of the next `size` bytes. Raises _Full."""
         at = self.used
         self.used = at + size + -size % _ALIGNED
         if self.used > self.size:

@@ -1,4 +1,4 @@
-"""The call that this thread's guest runs for, as its clock and its host functions see it."""
+"""Which call a thread's guest runs for, so that its clock and its host functions find it."""
 
 import ctypes
 import threading
@@ -28,7 +28,7 @@ class Session:
     """On the clock of time.thread_time(): when the guest has to leave the event loop's thread.
     None: it is in a thread of its own, where its host functions may wait."""
     unfinished: Callable[[], None] | None = None
-    """A host function that was called where it may not wait."""
+    """A host function that was called on the loop's thread, and is to run in the guest's own."""
 
 
 class _Here(threading.local):

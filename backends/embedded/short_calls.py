@@ -1,8 +1,8 @@
-"""The engine's functions that take less than a microsecond, called without letting go of Python.
+"""The engine's functions that take less than a microsecond, called without releasing the GIL.
 
-The binding gives the interpreter lock away around every call. For a call that is shorter than
-the hand-over this only makes threads queue for the lock: a guest's request was lowered with
-some fifty hand-overs. Functions that run guests, compile, or free what may be large are not here.
+The binding releases the interpreter lock around every call. For a call that is shorter than the
+hand-over this only makes threads queue for the lock, some fifty times for one guest's request.
+Functions that run guests, compile, or free what may be large are not here.
 """
 
 import ctypes

@@ -27,6 +27,7 @@ _FLAGS = ffi.WASMTIME_COMPONENT_FLAGS.value
 _U64 = ffi.WASMTIME_COMPONENT_U64.value
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _ERROR = ctypes.POINTER(c.wasmtime_error_t)
+# The error that a guest gets where a host function broke: the first that its enum has.
 _LAST_RESORT = ("internal", "denied", "not-allowed")
 _Given = list[object] | None
 """Arguments; None: there was too much of them."""
@@ -89,7 +90,7 @@ def _waiting(lift: _Lift, serve: _Serve) -> Trampoline:
         error: Any, continuation: Any,
     ) -> None:  # fmt: skip
         continuation[0].callback = _GO_ON
-        session, given = current(), lift(args)  # which are gone before the call goes on
+        session, given = current(), lift(args)  # the engine's `args` are gone once this returns
         if session.turn_ends_s is None:
             if problem := serve(given, results):
                 error[0] = ctypes.cast(problem, _ERROR)
@@ -100,7 +101,7 @@ def _waiting(lift: _Lift, serve: _Serve) -> Trampoline:
 
 
 def _serve_late(serve: _Serve, args: _Given, results: Any) -> None:
-    """The engine no longer takes an error: a value of no type of the world makes it trap."""
+    """By now the engine takes no error; a value of a type that the world lacks makes it trap."""
     if problem := serve(args, results):
         c.wasmtime_error_delete(ctypes.cast(problem, _ERROR))
         results[0].kind = _FLAGS

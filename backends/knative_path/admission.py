@@ -1,4 +1,4 @@
-"""Who may call now: a bound for each extension, a bounded line behind it, and room for pages.
+"""Bounds handler calls: so many at once for each extension, a bounded queue behind, room for pages.
 
 One extension that is called a lot must neither fill the runner's queue nor hold every
 connection: the others' calls, and UI files above all, have to get through beside it.

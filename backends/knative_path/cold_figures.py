@@ -1,4 +1,4 @@
-"""How long starts took, for each extension: what Retry-After and the metrics are made of."""
+"""How long cold starts took, by extension: for Retry-After and for the metrics."""
 
 import math
 from bisect import bisect_left
@@ -16,7 +16,7 @@ _BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 3
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Half, and nineteen in twenty, of the last starts took no longer; in seconds."""
+    """The median and the 95th percentile of the last starts."""
 
     count: int
     p50_s: float

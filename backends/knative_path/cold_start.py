@@ -47,7 +47,7 @@ BACK_OFF_S: Final = (0.05, 1.0)
 COOLS_AFTER_S: Final = 60.0
 """Without an answer for so long the service may sleep; Knative's own window is as long."""
 
-_FRESH_S: Final = 5.0  # an answer that is newer beats what the API says, which lags behind
+_FRESH_S: Final = 5.0  # an answer this recent counts more than the API, which lags behind
 _MARGIN: Final = 0.1  # our deadlines are so much shorter than those of the proxies
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
@@ -58,7 +58,7 @@ _log = structlog.get_logger("backends.knative")
 
 @dataclass(slots=True)
 class Call:
-    """What a call and its transport tell each other. One per call, in `current_call`.
+    """What one call and its transport share, by way of `current_call`.
 
     Attributes:
         queued_s: waited before the attempt that was answered; when that one woke the service,
@@ -230,9 +230,9 @@ class ColdStart:
                 self._turn.notify_all()
 
     def _within_theirs(self, request: UpstreamRequest, cold_until: float | None) -> UpstreamRequest:
-        """The request with limits that run out before the proxies' own do.
+        """The request with limits that run out before those of Knative's proxies do.
 
-        A proxy's timer ends an answer under way as if it were complete; ours breaks it off.
+        A proxy whose timer fires ends the answer as if it were complete; ours breaks it off.
         """
         budget, state, now = request.budget, self._state(), time.monotonic()
         if cold_until is not None:

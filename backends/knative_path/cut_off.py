@@ -6,8 +6,8 @@ content. Only an answer of unknown length can be falsified so, because a longer 
 Content-Length announces breaks the framing. Such a body is watched: its last bytes are held
 back until it ends, and if they are that text the answer fails instead of ending.
 
-An own file of unknown length that ends with exactly these fifteen bytes fails too. Runners
-announce the length of every file, so that is a file which cannot be told from a broken one.
+A genuine answer of unknown length that ends with exactly these fifteen bytes fails, too: nothing
+tells it from a broken one. Runners announce the length of every file, so none is concerned.
 """
 
 from typing import Final, Self
@@ -22,7 +22,7 @@ class WatchedBody:
     """A ByteStream that ends only when it does not end with queue-proxy's text.
 
     Raises:
-        RunnerTimeout: in the body's place of its end, phase "body".
+        RunnerTimeout: with phase "body", where the body would have ended.
     """
 
     def __init__(self, body: ByteStream) -> None:

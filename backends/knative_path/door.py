@@ -1,4 +1,4 @@
-"""What every request says at the ingress's door: for which service, by whose leave."""
+"""Adds to every request what an ingress asks for: the service's Host, and a bearer token."""
 
 from collections.abc import Awaitable
 from typing import Final

@@ -1,4 +1,4 @@
-"""A runner client with everything that Knative makes of a call: line, breaker, waiting, probe."""
+"""A runner client for Knative: admission, circuit breaker, cold starts, probes, warming."""
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -230,6 +230,7 @@ class KnativePath:
                 self._admission.leave(extension)
 
     async def _told_of_waiting(self, extension: str, outcome: Awaitable[T]) -> T:
+        """The outcome, which says how long its call waited for a start."""
         call = Call(extension)
         token = current_call.set(call)
         try:

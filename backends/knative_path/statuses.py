@@ -1,8 +1,8 @@
-"""Who said it: a status that never came from the runner, and what it becomes here.
+"""Tells a proxy's own error answers from the runner's, and turns them into BackendErrors.
 
-Behind Knative three proxies answer in the runner's place. They are told apart by their words,
-which are read here and go no further. What matters most is whether the call can have been
-processed: an ingress says 503 both when it found nobody and when somebody broke off half-way.
+Behind Knative three proxies may answer in the runner's place. They are told apart by their texts,
+which go no further than this module. What matters most is whether the call can have been
+processed: an ingress says 503 both when it found no pod and when a pod broke off half-way.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from backends.errors import (
 from backends.upstream.statuses import named_cause, retry_after_s
 
 JUDGED: Final = frozenset({404, 502, 503, 504})
-"""The statuses that may be somebody else's."""
+"""The statuses that may be a proxy's."""
 
 TEXT_BYTES: Final = 1024
-"""Their words are at the beginning and short."""
+"""How much of a body is looked at: a proxy's text is short."""
 
 # Envoy's own "reset reason": these name a connection that never came about.
 _NEVER_CONNECTED: Final = (b"remote connection failure", b"connection timeout", b"overflow")

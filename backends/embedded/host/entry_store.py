@@ -1,4 +1,4 @@
-"""What keeps extensions' entries, wherever that is: its promises, its bounds, its errors."""
+"""The port to whatever keeps extensions' entries: its promises, its bounds, its errors."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol

@@ -1,4 +1,4 @@
-"""The host application's internal API, which all of its data that guests may use comes through."""
+"""The host application's internal API: the one way to its data that guests may use."""
 
 import asyncio
 from collections.abc import Mapping

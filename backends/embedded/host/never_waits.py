@@ -18,7 +18,7 @@ _F = TypeVar("_F", bound=HostFunction)
 def answers_at_once(function: _F) -> _F:
     """Mark a function that waits for nothing: no file, no network, no lock held for long.
 
-    What wraps it with functools.wraps carries the mark on.
+    A wrapper that is made with functools.wraps carries the mark, too.
     """
     setattr(function, _MARK, True)
     return function

@@ -1,4 +1,4 @@
-"""Reading lists and single records of the host application, as the caller's user may."""
+"""Reads lists and single records of the host application, with its user's permissions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ _BESIDE_VALUE_BYTES = 8 * 1024
 """What an entry's JSON may take beside its value: names, and 4 KiB of metadata."""
 
 ENTRIES_PER_ANSWER = MAX_RESPONSE_BYTES // (MAX_VALUE_BYTES + _BESIDE_VALUE_BYTES)
-"""So many always fit into one answer, however large each of them is."""
+"""As many as always fit into one answer, however large each of them is."""
 
 _REVISION = Member("revision", u64)
 _KEY = Member("key", text)
@@ -53,9 +53,8 @@ _Json = dict[str, object]
 class StorageApi:
     """An EntryStore at the host application, which knows an owner by the install alone.
 
-    The application has bounds of its own on top of the guest's; its value bound counts the
-    base64 text. What else wrote an entry may have put any JSON there: a guest reads it as
-    bytes.
+    The application has bounds of its own besides ours; its bound on values counts the base64
+    text. Other writers may have put any JSON into an entry: a guest reads it as bytes.
     """
 
     max_timeout_s: ClassVar[float] = TIMEOUT_S

@@ -15,7 +15,8 @@ MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 _SEGMENT_SAFE = "!$&'()*+,;=:@"  # RFC 3986 section 3.3, pchar
 _QUERY_SAFE = _SEGMENT_SAFE + "/?%[]"
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_DOT_SEGMENT = re.compile(r"(?:\A|[/\\])\.{1,2}(?:[/\\;?#]|\Z)")  # whatever ends one somewhere
+# Whatever some server takes for the beginning or the end of a segment counts.
+_DOT_SEGMENT = re.compile(r"(?:\A|[/\\])\.{1,2}(?:[/\\;?#]|\Z)")
 _MOST_LAYERS = 3  # of percent-encoding; what has more was written to deceive
 
 
