@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """A Python without the dependencies is told where there is one that has them."""
+    """Run the program; without its dependencies, say how to install them instead of a traceback."""
     try:
         _run()
     except ModuleNotFoundError as missing:
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    """Serving needs no verbs, and not the library that reads them, which it would hold for good."""
+    """`serve` does without the library that reads verbs, which would stay in memory for good."""
     if sys.argv[1:] in ([], ["serve"]):
         from gateway.setting_problems import SettingsError
         from gateway.start import load_and_start

@@ -1,15 +1,15 @@
-"""SIGHUP and SIGUSR2: they ask a serving process for something, from its first moment to its last.
+"""Handles SIGHUP and SIGUSR2, which ask for something, from the process's first moment to its last.
 
-By default they end it, and an event loop's own handlers are there only as long as the loop is. So
-the interpreter takes them: what is asked for during the start is done after it, and what is asked
-for during a stop is not done any more.
+By default they end the process, and an event loop's handlers exist only while the loop does. So
+handlers of the interpreter are used: what is asked for during the start is done after it, and what
+is asked for during a stop is not done any more.
 """
 
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:  # there is something to be done before it is loaded
+if TYPE_CHECKING:  # `remember` has to run before it is loaded
     import asyncio
 
 _ASKING: Final = (signal.SIGHUP, signal.SIGUSR2)
@@ -17,7 +17,7 @@ _early: Final[set[int]] = set()  # signals belong to the process, and so does th
 
 
 def remember() -> None:
-    """Keep in mind what is asked for, until somebody can do it. To be called before anything."""
+    """Note signals until `answer` is called for them. Call it before anything else."""
     for number in _ASKING:
         signal.signal(number, _note)
 
@@ -25,7 +25,7 @@ def remember() -> None:
 def answer(
     number: signal.Signals, do: Callable[[], Any], loop: "asyncio.AbstractEventLoop"
 ) -> None:
-    """Do it in `loop` whenever it is asked for, and now if it has been asked for already.
+    """Call `do` in `loop` on every such signal, and now if one has come already.
 
     The loop must be running, and the handlers gone (`ignore`) before it is closed.
     """
@@ -36,7 +36,7 @@ def answer(
 
 
 def ignore() -> None:
-    """A stop has begun."""
+    """A stop has begun: drop these signals from now on."""
     for number in _ASKING:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,8 +1,8 @@
 """Installs an extension's folder again whenever what its bundle is made of has changed.
 
 The watcher only says when to look; what counts is whether the files differ from those that
-were packed last. So a link that leads elsewhere, a folder that a build deletes and makes
-again, and a mount that reports no changes at all are noticed too, a second later.
+were packed last. So changes behind a link, in a folder that a build deletes and makes again, and
+on a mount that reports none are noticed as well, a second later.
 """
 
 import os

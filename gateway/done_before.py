@@ -1,4 +1,4 @@
-"""What takes its time while somebody may lose interest in it."""
+"""Awaits something that takes its time, unless it is no longer wanted."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,7 +6,7 @@ from typing import Any
 
 
 async def done_before(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Do `work`, or give it up when `stop` is set first; whether it was done.
+    """Await `work`, or cancel it when `stop` is set first; returns whether it was done.
 
     Raises what `work` raises.
     """

@@ -1,6 +1,6 @@
-"""The processes that serve one port together, as one of them sees them.
+"""The port to the other processes that serve the same port, as one of them sees them.
 
-A process that serves alone is a fleet of one: the routes ask the same questions of both.
+A process that serves alone is a fleet of one, so that routes need not tell the two apart.
 """
 
 import os

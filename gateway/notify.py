@@ -1,4 +1,4 @@
-"""Tells whoever started this process how it stands: the protocol of sd_notify(3).
+"""Tells whoever started this process whether it serves or stops: the protocol of sd_notify(3).
 
 Understood by systemd (`Type=notify`), by other service managers, and by an older instance of
 this program that waits for its successor.

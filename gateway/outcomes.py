@@ -1,10 +1,10 @@
-"""What can become of a call besides an answer, where no lower layer has a word for it."""
+"""Exceptions for failures of a call that no lower layer has a class for."""
 
 from backends.errors import Phase
 
 
 class NothingAtRoot(Exception):
-    """Somebody opened the origin itself, as people do: there is nothing, but near it there is."""
+    """Somebody opened the origin itself, where nothing is; the answer names the console."""
 
     reason = "not_found"
     advice = "The console is at /gateway/."

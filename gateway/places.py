@@ -1,4 +1,4 @@
-"""How many may do a thing at once, and what the next one is told."""
+"""Bounds how many do something at once, and refuses the rest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

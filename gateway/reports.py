@@ -1,6 +1,6 @@
-"""What one process says of itself when it, or another one of its fleet, is asked.
+"""What one process reports of itself, to its own routes and to the others of its fleet.
 
-Plain values, fit to be sent to another process and to be put together with what the others say.
+Reports are plain values, fit to be sent to another process and to be added to others' reports.
 """
 
 import os
@@ -16,7 +16,7 @@ from gateway.keys import LIVE, METRICS, PROBER, STATE, UI_TENANTS
 from gateway.log_tap import TAP
 
 UI_TENANT: Final = "ui_tenant"
-"""What is told of a sandboxed page: tenant, extension, content hash."""
+"""Tells the others for whom a sandboxed page was served: tenant, extension, content hash."""
 
 
 async def report(app: web.Application, what: str, arguments: dict[str, Any]) -> Any:

@@ -95,7 +95,7 @@ class Settings:
     service_token_file: Path | None
     public_base: str
     timeout_s: float
-    guest_budget_s: float  # of it, what a handler's own limit is a share of
+    guest_budget_s: float  # what a handler's own limit is a share of; at most timeout_s
     auth: AuthSettings
     admin_token: str | None = field(repr=False)
     max_body_bytes: int
@@ -156,7 +156,7 @@ def load(environ: Mapping[str, str], *, on_terminal: bool | None = None) -> Sett
 def effective(settings: Settings) -> list[EffectiveRow]:
     """Every variable with its value, where that came from, and whether a reload can change it."""
     known = settings.variables
-    # What is for UI files alone as long as nobody has chosen it.
+    # Unset it holds for UI files alone, so no default of the variable could say it.
     shown = known.model_copy(update={"runner_first_byte_timeout_ms": first_byte_ms(known)})
     return [
         EffectiveRow(
@@ -208,8 +208,8 @@ def with_static_of(new: Settings, old: Settings) -> Settings:
 
 
 def on_loopback(settings: Settings, backend: BackendSettings, *, tenant: str) -> Settings:
-    """The same for a door that only this program uses: no TLS, callers of `tenant` known without
-    more ado, any port, and no files kept."""
+    """The same settings for a listener that only this program uses: any port of loopback, no TLS,
+    every caller counts as `tenant`, and no UI file is cached."""
     return replace(
         settings,
         backend=backend,

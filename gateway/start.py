@@ -1,4 +1,4 @@
-"""Starts what the settings ask for: one process that serves, or a supervisor of several."""
+"""Starts what the settings ask for: one serving process, or a supervisor of several."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Make first calls cheap: before a new generation serves, and right after a start."""
+"""Warms installed bundles before a new generation serves, and right after a start."""
 
 import asyncio
 

@@ -35,7 +35,7 @@ Sink = Callable[[Sequence[Entry]], None]
 
 TOGETHER: Final = 64
 SOON_S: Final = 0.02
-"""A busy process hands its lines on by so many, and keeps none of them for longer than this."""
+"""Lines are handed on TOGETHER at a time, and none of them waits longer than SOON_S."""
 
 FACTS: web.RequestKey[dict[str, object]] = web.RequestKey("facts")
 """What is known about a request so far, for its line in the log."""
@@ -61,7 +61,7 @@ def note(request: web.BaseRequest, **facts: object) -> None:
 
 
 def note_status(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """The stamp that keeps the status of an answer that breaks off."""
+    """The stamp that notes the status before the body, so that an answer cut short has one."""
     note(request, status=response.status)
 
 

@@ -23,7 +23,7 @@ _OF_PROXIES: Final = re.compile(
     r"|x-(forwarded|real|original|envoy|azure|appengine|arr|proxyuser)-.*|cf-.*|.*client-?ip",
     re.ASCII,
 )
-"""Names of fields that proxies, tunnels and content networks add, of which some add one alone."""
+"""Names of fields that proxies, tunnels and content networks add; some add only one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

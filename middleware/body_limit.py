@@ -27,7 +27,7 @@ class BodyLimit:
     idle_s: float = 15.0
 
     def of_an_envelope(self) -> "BodyLimit":
-        """The same for what carries such a body as base64, among other members.
+        """The limit for an envelope, which carries such a body as base64 among other members.
 
         >>> BodyLimit(max_bytes=3_000_000).of_an_envelope().max_bytes
         5048576

@@ -1,4 +1,4 @@
-"""What a request carries, when it may carry nothing under a key."""
+"""Reads what a request carries under a key that may not be set."""
 
 from typing import Any, TypeVar
 
@@ -7,7 +7,8 @@ from aiohttp import web
 T = TypeVar("T")
 
 FIELDS_MADE: web.RequestKey[dict[Any, Any]] = web.RequestKey("fields_made")
-"""What followed from these very header fields for an earlier request. Never a credential."""
+"""A cache shared by all requests with the very same header fields, for what follows from those
+alone. It outlives its request, so no credential belongs in it."""
 
 
 def carried(request: web.BaseRequest, key: web.RequestKey[T]) -> T | None:

@@ -1,7 +1,7 @@
-"""What nobody expected, with the way to where it was raised.
+"""Logs exceptions that nobody expected: their classes and tracebacks, never their messages.
 
-That way is this program's own: files, lines and names. What an exception says is not: it may
-quote the client or a secret. So classes are written, and messages never.
+A traceback holds this program's own files, lines and names. A message may quote the client or a
+secret.
 """
 
 import time
@@ -16,12 +16,12 @@ from middleware.labels import route_of
 from middleware.request_id import request_id_of
 
 FRAMES: Final = 8
-"""The innermost ones of a failure; half as many of what it came from."""
+"""How many innermost frames are shown of a failure; half as many of each of its causes."""
 
 CAUSES: Final = 2
 AGAIN_S: Final = 60.0
-"""The way to one place is written once in this time: an outage is the same failure a
-thousand times."""
+"""A traceback to one place is written once in this time: an outage is one failure a thousand
+times."""
 
 _log = structlog.get_logger("failures")
 
@@ -29,7 +29,7 @@ _written: dict[tuple[str, str], float] = {}  # by class and place, of which ther
 
 
 def log_failure(request: web.Request, failure: BaseException) -> None:
-    """Write `request_failed`: the class of `failure`, where it was raised, and the way there."""
+    """Write `request_failed`: the class of `failure`, where it was raised, and its traceback."""
     kind, place = _name_of(failure), _place_of(failure)
     facts: dict[str, object] = {}
     if isinstance(failure, OSError) and failure.errno is not None:
@@ -50,7 +50,7 @@ def log_failure(request: web.Request, failure: BaseException) -> None:
 
 
 def _way_to(failure: BaseException) -> Iterator[str]:
-    """What raised it, the innermost frame last, then what it came from."""
+    """Its traceback, the innermost frame last, then those of its causes."""
     frames, came_from = FRAMES, [failure, *_causes_of(failure)]
     for one in came_from:
         if one is not failure:

@@ -35,13 +35,13 @@ class InFlight:
         self._waiting: dict[int, tuple[float, web.Request]] = {}
 
     def admit(self, config: LoadShed) -> None:
-        """Count one more request, which owes a decrement. Raises Overloaded instead."""
+        """Count one more request; the caller decrements `count` in the end. Raises Overloaded."""
         if self.count >= config.limit:
             raise Overloaded(config.retry_after_s)
         self.count += 1
 
     def begin(self, request: web.Request) -> None:
-        """The answer has to be waited for. Owes an `end`."""
+        """Note that this request waits for its answer, until `end`."""
         self._waiting[id(request)] = (time.time(), request)
 
     def end(self, request: web.Request) -> None:

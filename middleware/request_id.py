@@ -17,8 +17,8 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 def request_id_of(request: web.BaseRequest) -> str:
     """The request's id: the client's own when it is harmless to log, else a fresh UUID.
 
-    The first call decides and later ones repeat it, unless the body has a word in it, so answers
-    that no middleware saw (the HTTP parser's refusals) can be named too.
+    The first call decides, and later ones repeat its answer (`named_in_body` may still change it).
+    So answers that no middleware saw, such as the HTTP parser's refusals, have an id, too.
     """
     known: str | None = request._state.get(REQUEST_ID)  # as `carried`, without the call
     if known is None:
@@ -27,19 +27,19 @@ def request_id_of(request: web.BaseRequest) -> str:
 
 
 def named_in_body(request: web.BaseRequest, name: str) -> str:
-    """The id of a request whose body names it `name`, which counts where its fields do not."""
+    """The id of a request whose body says `name`: it counts when no header field names one."""
     if _said_by_client(request) is None:
         request[REQUEST_ID] = name
     return request_id_of(request)
 
 
 def id_after(chosen: str | None) -> str:
-    """The id of a request whose client said this and nothing else about it."""
+    """The client's own id when it is harmless to log, else a fresh one."""
     return chosen if chosen and _ACCEPTABLE.fullmatch(chosen) else fresh_id()
 
 
 def fresh_id() -> str:
-    """A name that no other request has."""
+    """An id that no other request has."""
     return f"{_of_this_process()}{next(_numbers):012x}"
 
 

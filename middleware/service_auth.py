@@ -72,7 +72,7 @@ class TokenFile:
         return token
 
     def _complain(self, reason: str) -> None:
-        # Once until it is readable again: this runs for every request.
+        # Only once until the file is readable again: this runs for every request.
         if not self._complained:
             self._complained = True
             self._log.warning("service_token_unreadable", path=str(self.path), reason=reason)

@@ -1,7 +1,7 @@
-"""Whoever asks on this machine: its user, or a web page that uses the user's browser?
+"""Tells calls of this machine's user from those of a web page in the user's browser.
 
-Any page that is open in a local browser can send requests to loopback, and by DNS rebinding under
-a name of its own choosing, as if they were to its own site.
+Any page that is open in a local browser can send requests to loopback and, by DNS rebinding, under
+a host name of its own choosing, so that the browser takes them for requests to the page's own site.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ def host_name(authority: str) -> str:
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
-    """Whether no public name server can answer for this name or address with any other machine.
+    """Whether this name or address can only be this machine, whatever name servers say.
 
     >>> is_loopback("gateway.localhost"), is_loopback("127.0.0.2"), is_loopback("rebound.example")
     (True, True, False)

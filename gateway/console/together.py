@@ -1,4 +1,4 @@
-"""What several processes know, as one document. Pure."""
+"""Adds up what several processes know into one console document. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -19,7 +19,7 @@ Said = Mapping[str, Any]
 
 
 def added_up(said: Sequence[Said]) -> dict[str, object]:
-    """The sections that every process has its own of.
+    """The sections that every process fills for itself, for all of them together.
 
     Args:
         said: what each process knows of itself (`Document.own`); at least one.

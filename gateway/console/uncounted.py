@@ -1,4 +1,4 @@
-"""Requests that ended and that nobody has counted yet: eight bytes each, where a row took 150."""
+"""Queues the durations of ended requests until somebody counts them, at eight bytes each."""
 
 import math
 from array import array
@@ -22,7 +22,7 @@ class EndedSecond:
         self._durations_ms: dict[_Kind, array[float]] = {}
 
     def adder(self, kind: _Kind) -> Add:
-        """Where requests of this kind go."""
+        """A function that adds the duration of a request of this kind."""
         durations_ms = self._durations_ms[kind] = array("d")
         add = self.adders[kind] = durations_ms.append
         return add

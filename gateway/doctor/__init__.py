@@ -1,1 +1,1 @@
-"""Looks at the whole stack: says what is wrong with it, why, and how to mend it."""
+"""Checks the whole stack: what is wrong with it, why that matters, and how to mend it."""

@@ -1,4 +1,4 @@
-"""Tokens that everybody knows, and doors that nobody locks."""
+"""Are tokens and keys hard to guess, and can anybody administer at all?"""
 
 from collections.abc import Iterator, Sequence
 from typing import Final

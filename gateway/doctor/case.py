@@ -1,4 +1,4 @@
-"""What the checks look at: one configuration, as a started gateway would have it."""
+"""What every check is given: the settings as a started gateway would have them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field

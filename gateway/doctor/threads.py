@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class ForgottenThreads(ThreadPoolExecutor):
-    """A loop's default executor whose threads end with the program, done or not."""
+    """An executor of daemon threads, which neither loop nor interpreter waits for."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         outcome: Future[T] = Future()

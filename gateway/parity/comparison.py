@@ -1,4 +1,4 @@
-"""Asks everybody the same, and says where the answers differ."""
+"""Asks every backend the same questions, and says where the answers differ."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,9 @@ ANSWER_S: Final = 60.0
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 _ITS_OWN: Final = frozenset({"date", "x-runner-backend", "x-runner-generation", "server-timing"})
-"""Says who answered, and when and how fast."""
+"""Fields that differ between any two answers: who answered, when, and how fast."""
 _OPAQUE: Final = frozenset({"etag", "last-modified", "set-cookie"})
-"""Whoever answers chooses it; that it is there is what counts."""
+"""Fields whose value is each backend's own choice: only their presence is compared."""
 _NAMES_THE_BACKEND: Final = ("backend", "generation")
 
 
@@ -114,7 +114,7 @@ def _told(headers: Iterable[tuple[str, str]]) -> Pairs:
 
 
 def _anonymous(status: int, headers: Pairs, body: bytes) -> Said:
-    """JSON without the name of who wrote it, and in one order; everything else as it is."""
+    """A JSON body without its backend's name and with sorted members; any other body as it is."""
     content_type = dict(headers).get("content-type", "")
     if not content_type.partition(";")[0].endswith("json"):
         return Said(status, headers, body)

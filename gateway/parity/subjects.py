@@ -1,4 +1,4 @@
-"""The backends to be compared, each behind a gateway of its own on a port of loopback."""
+"""Serves each backend that is to be compared behind a gateway of its own, on loopback."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,8 +44,8 @@ async def serving(
 ) -> AsyncIterator[str]:
     """A gateway with this backend, and everything else as it is set; its origin.
 
-    Who calls is no question of backends, so callers are of `tenant` without more ado; files are
-    not kept, or one backend's would be answered for another's.
+    Backends do not decide who calls, so every caller counts as `tenant`. UI files are not cached:
+    one backend's would be given as another's.
 
     Raises:
         LeftOut: the backend does not work.

@@ -1,7 +1,7 @@
-"""What workers have counted, kept for when they are gone: a counter never goes down.
+"""Keeps what workers have counted when they are gone: a counter must never go down.
 
-Every worker's counters are remembered when somebody scrapes, once a second besides, and
-when it says farewell. Of one that was killed, what it counted after that is lost.
+Every worker's counters are remembered at each scrape, once a second besides, and when it says
+farewell. What a killed worker counted after the last of these is lost.
 """
 
 from collections.abc import Sequence
@@ -27,5 +27,5 @@ class Counters:
         self._of_the_dead = added_up(self._of_the_dead, self._last.pop(pid, ()))
 
     def total(self) -> list[Metric]:
-        """Everything that was ever counted, by the living and the dead: one moment's sums."""
+        """What the living and the dead have counted, added up."""
         return added_up(self._of_the_dead, *self._last.values())

@@ -28,7 +28,7 @@ _log = structlog.get_logger("worker")
 
 
 class NothingPrepared(Exception):
-    """The supervisor asked for a step that nothing has gone before."""
+    """The supervisor asked for a step without the one that has to come before it."""
 
 
 class Member:

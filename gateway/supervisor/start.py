@@ -27,7 +27,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """What a worker hears once it serves."""
+    """The supervisor's answer to a worker that serves."""
 
     is_first: bool  # of a fleet that has just been started
 

@@ -1,4 +1,4 @@
-"""What all workers say, gathered for whichever of them was asked."""
+"""Gathers reports of all workers for the one that serves the request for them."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from gateway.supervisor.process import WorkerProcess
 from gateway.supervisor.start import REPORT_S
 
 SUPERVISOR: Final = -1
-"""In the place of a worker's number, for what the supervisor itself says."""
+"""Stands in a report for a worker's number when the supervisor itself reports."""
 COUNT_EVERY_S: Final = 1.0
 
 
