@@ -1,9 +1,9 @@
-"""Log lines on their way out: at once where nobody has to wait, else gathered, by a thread.
+"""Writes log lines without blocking: directly where that is possible, else in batches, by a thread.
 
 A write to standard error may block while nobody reads the other end, and one that blocks stops
-every request. What takes no more at the moment, or cannot be asked, is written to by a thread of
-its own; but a thread that wants to run beside a busy event loop costs that loop a wake-up each
-time it lets go of the interpreter, so nothing goes that way that need not.
+every request. So an output that is full, or that cannot be written to without blocking, is left to
+a thread. That thread competes with the event loop for the interpreter lock, so lines go to it only
+when they have to, and together.
 """
 
 import threading

@@ -1,7 +1,7 @@
-"""A client's connection, which ends when the client has stopped reading what it was sent.
+"""Ends a client's connection when the client has stopped reading what it was sent.
 
-Who does not read holds a request, its runner's connection and the bytes in between, and TCP
-alone would let that last for ever: the other end still says that it is there.
+A client that does not read holds a request, its runner's connection and the bytes in between. TCP
+alone would let that last for ever, since the other end still acknowledges that it is there.
 """
 
 import asyncio

@@ -56,7 +56,7 @@ class HandOver:
             self._attempt = asyncio.create_task(self._hand_over(), name="hand-over")
 
     def give_up(self) -> None:
-        """A stop has begun: an attempt that is under way comes to nothing."""
+        """A stop has begun: cancel an attempt that is under way, and its successor."""
         if self._attempt is not None:
             self._attempt.cancel()
 

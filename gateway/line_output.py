@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 _WHOLE_BYTES: Final = select.PIPE_BUF
-"""So much of several processes' writes to a pipe is never mixed (pipe(7))."""
+"""A write to a pipe of no more than this is never mixed with another process's (pipe(7))."""
 
 _NEVER_HEARD_OF: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 

@@ -18,7 +18,7 @@ MAX_WATCHERS: Final = 16
 
 
 class TooManyWatchers(Exception):
-    """Every place is taken."""
+    """MAX_WATCHERS are watching already."""
 
 
 class Watcher:

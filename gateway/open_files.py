@@ -1,7 +1,7 @@
-"""Says so when the table of open files is full, and no connection can be accepted.
+"""Logs when the table of open files is full, so that no connection can be accepted.
 
-uvloop closes such connections without a word; asyncio has a word for each of them. So neither is
-asked: whoever cannot open a file cannot accept either.
+uvloop closes such connections without a word, and asyncio logs each of them. So neither is asked:
+a process that cannot open a file cannot accept a connection either.
 """
 
 import asyncio

@@ -1,1 +1,1 @@
-"""Answers for UI files that were fetched, verified and allowed before, without the runner."""
+"""A cache for UI files: keeps verified bytes, and gives them to callers a runner has allowed."""

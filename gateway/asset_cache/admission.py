@@ -58,18 +58,18 @@ class Question:
 
     @property
     def wants_all(self) -> bool:
-        """Whether an answer to this request brings the whole file."""
+        """Whether a 200 to this request is sure to carry the whole file."""
         return self.may_bring_all and self.asked.if_none_match is None
 
     @property
     def may_bring_all(self) -> bool:
-        """Whether it does so unless the client has the file already."""
+        """Whether it carries the whole file unless the client has it already (304)."""
         return not self.head and self.asked.range is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What the head of an answer says about the file that follows; not yet believed."""
+    """What the head of an answer says about the file that follows; not yet verified."""
 
     sha256: str  # 64 hex digits
     size: int

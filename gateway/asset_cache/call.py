@@ -15,7 +15,7 @@ BackendFetch = Callable[[AssetRequest], Awaitable[AssetResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A question, who asks it, and how to ask the runner."""
+    """A question, its caller, and how to ask the runner."""
 
     request: AssetRequest
     question: Question
@@ -54,7 +54,7 @@ class Call:
     async def ask(
         self, headers: Pairs | None = None, *, method: str | None = None
     ) -> AssetResponse:
-        """Ask the runner in what is left of the time, in other words when they are given."""
+        """Ask the runner in the time that is left; `headers` and `method` replace the caller's."""
         return await self.backend_fetch(
             replace(
                 self.request,

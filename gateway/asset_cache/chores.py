@@ -1,4 +1,4 @@
-"""Work that no request waits for: bounded, and dropped rather than queued without end."""
+"""Background work that no request waits for: bounded, and dropped when the queue is full."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

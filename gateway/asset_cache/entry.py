@@ -18,7 +18,7 @@ KEPT_FIELDS: Final = frozenset(
 """What of a runner's answer is kept beside the bytes; the rest is worked out from them."""
 
 OVERHEAD_BYTES: Final = 2048
-"""What an entry is taken to cost besides its bytes."""
+"""What an entry is assumed to cost besides its bytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -1,4 +1,4 @@
-"""One question on its way to the runner, and everybody who waits for what comes of it."""
+"""One request to the runner that several callers wait for (a "single flight")."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,10 +1,10 @@
-"""Header blocks that were read before: all the fields of a request, byte for byte.
+"""Remembers parsed header blocks (all the fields of a request) by their exact bytes.
 
-One page's requests send alike fields, and so do the calls of one client. What they mean is
-worked out once. A block that holds a credential is known by a keyed hash of its bytes alone, and
-its credential is read anew from each request or, while it is the same, once for its connection:
-no credential outlives the connection that brought it. Cookies do, and what was understood of the
-person whom a block names, within these bounds.
+The requests of one page, or of one client, often send the very same fields; they are parsed once.
+A block that holds a credential is remembered by a keyed hash of its bytes alone, and the credential
+is read anew from each request, or once for a connection that repeats it: no credential outlives
+the connection that brought it. Cookies do, and so does the user that a block names, within these
+bounds.
 """
 
 import secrets
@@ -21,13 +21,13 @@ from middleware.redaction import is_sensitive
 
 MAX_BLOCKS: Final = 256
 MAX_BYTES: Final = 2048
-"""Of a block that is remembered."""
+"""The longest block that is remembered."""
 
 _NO_CREDENTIALS: Final = frozenset({
     "cookie",  # all files of a page bring the same ones, and are to be found by them
     "x-ext-config-version", "x-ext-secrets-version", "x-idempotency-key",
 })  # fmt: skip
-"""Fields that sound like credentials to a log, which can afford to be wrong."""
+"""Fields whose names sound like credentials to the log's redaction, which errs on the safe side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Block:
 
     Attributes:
         fields: names in lower case, each of them once; without credentials.
-        credentials: name of each and where in the block its value begins and ends.
+        credentials: the name of each, and where in the block its value begins and ends.
         length: what Content-Length says; None: there is none, and no body.
-        made: for whatever follows from these bytes alone. No credential belongs in it.
+        made: a cache for whatever follows from these bytes alone, credentials excepted.
     """
 
     fields: Mapping[str, str]
@@ -51,7 +51,7 @@ class Block:
         return self.length or 0
 
     def fields_in(self, block: bytes) -> Mapping[str, str]:
-        """All fields, with the credentials of these bytes, which are the same ones again."""
+        """All fields; the credentials are read from `block`, which holds the same bytes again."""
         if not self.credentials:
             return self.fields
         return {

@@ -1,7 +1,7 @@
-"""One request of a busy route, answered in one coroutine, or in none when nothing is waited for.
+"""One request of a busy route, answered in one coroutine, or in none when nothing is awaited.
 
-It asks and tells the same guards, handlers, stamps and records as the row of middlewares that
-every other request goes through, in the same order; a test holds the two to the same answers.
+It goes through the same guards, handlers, stamps and records as in the middlewares of every other
+request, in the same order; a test holds the two to the same answers.
 """
 
 import asyncio
@@ -190,7 +190,11 @@ class Exchange:
             protocol.run(self._run(_raised(came) if isinstance(came, Exception) else came))
 
     async def _run(self, late: Coroutine[Any, Any, web.StreamResponse] | None = None) -> None:
-        """What has to be waited for: the handler, an answer that aiohttp writes, the client."""
+        """The part that has to wait: for the handler, for aiohttp's writer, or for the client.
+
+        Args:
+            late: the rest of a call that was begun by callback.
+        """
         request, answer, protocol = self.request, self._answer, self._protocol
         event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
         keep_alive = request.keep_alive

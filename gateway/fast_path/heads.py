@@ -1,7 +1,8 @@
-"""The heads of answers, ready to be sent: made once for each kind of answer.
+"""Writes the heads of answers, and remembers them by kind of answer.
 
-What stands in a head is decided by the stamps alone (gateway.pipeline), as for every other
-answer. Here their outcome is remembered for as long as nothing that they look at has changed.
+The stamps alone decide what stands in a head (gateway.pipeline), as for every other answer. Their
+outcome is remembered here for as long as nothing that they look at has changed: whoever lets a
+stamp look at something new adds it to the key in `unfinished`.
 """
 
 import time
@@ -53,7 +54,7 @@ class Heads:
         return self.finished(self.unfinished(request, answer), request.request_id)
 
     def unfinished(self, request: FastRequest, answer: Answer) -> bytes:
-        """What is the same for every such answer."""
+        """The head without its id, its date and its end: the same for every such answer."""
         live, state = self._live.now, request._state
         policies = live.policies
         if policies is not self._policies:
@@ -81,7 +82,7 @@ class Heads:
         return b"%bContent-Length: %d\r\n" % (known, length)
 
     def finished(self, unfinished: bytes, request_id: str) -> bytes:
-        """A head with the two fields that are its answer's own, and its end."""
+        """`unfinished` with the two fields that are one answer's own, and the end of the head."""
         now = int(time.time())
         if now != self._date_of:
             self._date_of = now

@@ -28,10 +28,10 @@ Early = Callable[[FastRequest], Answer | None]
 """The answer to a request that needs no waiting, or None for the handler to find it."""
 
 Done = Callable[[web.StreamResponse | Exception | Coroutine[Any, Any, web.StreamResponse]], None]
-"""Hears once how a request ends: its answer, its failure, or what has to be run for one."""
+"""Called once with the outcome: an answer, a failure, or a coroutine that ends in one of them."""
 
 Prompt = Callable[[FastRequest, Done], Withdraw | None]
-"""The handler without a task: what has been begun can be withdrawn; None: run the handler."""
+"""The handler by callback: returns how to cancel what it began; None: run the handler instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class FastRoute:
 
     Attributes:
         caller: asked who calls, where the route wants to know.
-        token: gives the request the runner's token, before the handler and not before `early`.
+        token: sets the runner's token on the request; run before the handler, after `early`.
         prompt: tried before the handler.
         body_limit: how much may be sent there.
     """
@@ -97,11 +97,11 @@ class FastProtocol(RequestHandler):
     __slots__ = ()
 
     def run(self, work: Coroutine[None, None, None]) -> None:
-        """Let it go on in a task; nothing else of this connection is answered until `over`."""
+        """Run `work` in a task; nothing else of this connection is answered until `over`."""
         raise NotImplementedError
 
     def hold(self, exchange: Cancellable) -> None:
-        """Its outcome will be told; nothing else of this connection is answered until `over`."""
+        """Wait for a call by callback; nothing else of this connection is answered until `over`."""
         raise NotImplementedError
 
     def over(self, *, keep_alive: bool) -> None:

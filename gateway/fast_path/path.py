@@ -1,4 +1,4 @@
-"""Which requests go the short way: their routes, and the answers that can be given again."""
+"""Finds the requests that the fast path answers: by their route, or as exact repeats."""
 
 import re
 import time

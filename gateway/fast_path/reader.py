@@ -1,7 +1,7 @@
-"""One whole request out of the bytes of one read, judged by llhttp, and of a plain kind.
+"""Reads requests that came whole in one read, and are of a plain kind that llhttp accepts.
 
-No socket and no event loop. What this does not take is no error: it goes to aiohttp's own
-parser, byte for byte, which knows every other form of a request and every way to refuse one.
+No socket and no event loop. What this does not take is not an error: it goes, byte for byte, to
+aiohttp's own parser, which knows every other form of a request and every way to refuse one.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ MAX_FIELDS: Final = 128
 UNKNOWN: Final = -1
 
 _KEEP_ALIVE: Final = "keep-alive"
-_CONNECTIONS: Final = frozenset({_KEEP_ALIVE, "close"})
+_CONNECTIONS: Final = frozenset({_KEEP_ALIVE, "close"})  # the rest is for aiohttp to judge
 _VERSION: Final = b" HTTP/1.1"
 _HEAD_END: Final = b"\r\n\r\n"
 # What makes a request more than a head and a body of known length, or changes what the body is.
@@ -49,7 +49,7 @@ class Parsed:
     Attributes:
         line: the request line, without its line break.
         fields: names in lower case, each of them once.
-        made: for what is made of these fields, where other requests send them alike.
+        made: a cache that other requests with the same fields share (Block.made); None: not kept.
         body: None when the head speaks of none.
     """
 

@@ -1,8 +1,8 @@
-"""Questions that were answered a moment ago, byte for byte the same.
+"""Remembers answers that came from memory, by the exact bytes of their requests.
 
-Every rule has been asked for those very bytes, and the answer came from memory. As long as
-nothing that the rules look at has changed, the same bytes get the same answer; what belongs to
-one answer alone (its id, its date, its line in the log) is made for each.
+Every guard has seen those very bytes. As long as nothing that guards and stamps look at has
+changed, the same bytes get the same answer; what belongs to one answer alone (its id, its date,
+its line in the log) is made for each.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from middleware.backend_tag import ServedBy
 
 MAX_REPEATS: Final = 512
 MAX_BYTES: Final = 2048
-"""Of a question that is remembered."""
+"""The longest request that is remembered."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Repeat:
-    """An answer less its body, and what it stands on.
+    """An answer less its body, and what must not have changed for it to be given again.
 
     Attributes:
         head: all of it but the id and the date.
@@ -49,7 +49,7 @@ class Repeats:
     """A bounded memory of them.
 
     Attributes:
-        known: by the question; `get` says whether one still stands.
+        known: by the bytes of the request; `get` says whether one may still be given.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A request as handlers and policies know it, made from what the short reader found."""
+"""A request as handlers and policies know it, made from what RequestReader has found."""
 
 import asyncio
 from collections.abc import (
@@ -92,7 +92,7 @@ class FastRequest(web.Request):
 
     Attributes:
         fields: names in lower case, each of them once.
-        target_made: what `of_target` has made, and what else follows from method and target.
+        target_made: a cache that requests with the same method and target share; see `of_target`.
         streams: sends an answer that is not whole.
         live: what was committed when it came.
         whole_body: None when the request has no body at all.

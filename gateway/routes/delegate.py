@@ -43,7 +43,7 @@ class delegated:  # noqa: N801 - read as a verb: with delegated(request) as gene
             self.explain(failure)
 
     def explain(self, failure: RunnerTimeout) -> None:
-        """Tell a total timeout how long it was: of all limits, only its end is known below."""
+        """Add the duration to a total timeout: the layers below know only its end, no length."""
         if failure.phase is Phase.TOTAL and failure.budget_s is None:
             # Not always the whole budget: a runner's platform may have a smaller one.
             took_s = math.ceil((time.perf_counter() - self._began) * 10) / 10

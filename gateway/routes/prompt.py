@@ -1,7 +1,7 @@
-"""Handlers without a task: begin the call on the spot, answer in the turn that brings its outcome.
+"""Handlers by callback: send the call on the spot, answer in the turn that brings its outcome.
 
-What such a handler asks and answers is what the coroutine beside it asks and answers; where it
-would have to wait it declines, and the coroutine is run instead.
+Such a handler sends and answers exactly what the coroutine beside it does. Where it would have to
+wait it declines, and the coroutine is run instead. See backends.prompt.
 """
 
 from abc import ABC, abstractmethod
