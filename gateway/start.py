@@ -1,17 +1,13 @@
 """Starts what the settings ask for: one serving process, or a supervisor of several."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from gateway import asking_signals
 from gateway.lean_structlog import load_structlog
 
-if TYPE_CHECKING:
-    from gateway.settings import Settings
-
 
 def load_and_start(environ: Mapping[str, str]) -> int:
-    """Blocks until the gateway was stopped; returns the exit status.
+    """Serve until the gateway is stopped. Blocks; returns the exit status.
 
     Raises:
         SettingsError: nothing was started.
@@ -20,11 +16,7 @@ def load_and_start(environ: Mapping[str, str]) -> int:
     load_structlog()  # before anything else does
     from gateway.settings import load
 
-    return start(load(environ), environ)
-
-
-def start(settings: "Settings", environ: Mapping[str, str]) -> int:
-    """Blocks until the gateway was stopped; returns the exit status."""
+    settings = load(environ)
     if settings.listen.workers > 1:
         # A supervisor serves nothing itself, so it does not load what serves.
         from gateway.supervisor.main import supervise

@@ -73,7 +73,6 @@ class Supervisor:
     ) -> None:
         self._environ = environ
         self._by_place = by_place
-        self._logs = logs
         self._all_started = asyncio.Event()
         self._is_welcomed = False
         self._env_watch = EnvWatch(settings)
@@ -82,10 +81,10 @@ class Supervisor:
         self._linger_s = 0.0
         self._at_once: signal.Signals | None = None
         self._receipts = Receipts()
-        own = {NOTIFY_VARIABLE}  # not a worker's to answer
         self._crew = Crew(
             by_place,
-            {k: v for k, v in without_inherited(environ).items() if k not in own},
+            # The service manager hears of this process alone.
+            {k: v for k, v in without_inherited(environ).items() if k != NOTIFY_VARIABLE},
             start_of=self._start_of,
             handle=self._handle,
             on_end=lambda worker: self._survey.counters.bury(worker.pid),

@@ -11,7 +11,6 @@ import structlog
 
 from gateway.fleet import Fleet, OwnReport, Report
 from gateway.listeners import Sockets
-from gateway.process_logs import ProcessLogs
 from gateway.receipts import Receipt, Receipts
 from gateway.reload import Reloading
 from gateway.serve import Serving
@@ -42,11 +41,10 @@ class Member:
     own: OwnReport
     hear: Callable[[str, tuple[Any, ...]], None]
 
-    def __init__(self, start: Start, end: socket.socket, logs: ProcessLogs) -> None:
+    def __init__(self, start: Start, end: socket.socket) -> None:
         self.size = start.size
         self.generation = start.generation
         self._start = start
-        self._logs = logs
         self._channel = Channel(end, self._handle)
         self._receipts: Receipts | None = None
         self._part: Part | None = None

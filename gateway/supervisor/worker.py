@@ -82,7 +82,7 @@ def main(descriptor: int) -> int:
         _log.error("not_started", error="program_replaced", running=start.version, found=VERSION)
         logs.close()
         return 1
-    member = Member(start, end, logs)
+    member = Member(start, end)
     app = create_app(
         start.settings,
         load=member.load,
