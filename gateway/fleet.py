@@ -4,7 +4,7 @@ A process that serves alone is a fleet of one, so that routes need not tell the 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,15 @@ class Report:
     def is_missing(self) -> bool:
         """Whether nobody answered."""
         return self.said is None
+
+    def facts(self) -> dict[str, object]:
+        """Who was asked, and whether there was an answer."""
+        return {"worker": self.worker, "pid": self.pid, "answered": not self.is_missing}
+
+
+def answers(reports: Iterable[Report]) -> list[Any]:
+    """What was said by those who answered."""
+    return [report.said for report in reports if not report.is_missing]
 
 
 class Fleet(Protocol):

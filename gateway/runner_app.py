@@ -16,7 +16,8 @@ from gateway.app import create_app
 from gateway.keys import LIVE
 from gateway.process_logs import ProcessLogs
 from gateway.routes import runner_api
-from gateway.routes.health import json_response, metrics, readyz
+from gateway.routes.health import metrics, readyz
+from gateway.routes.json_response import json_response
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.serve import Alone, run
 from gateway.settings import Settings, load

@@ -24,7 +24,7 @@ from gateway.console.traffic import (
     shown_all,
     slow,
 )
-from gateway.fleet import Report
+from gateway.fleet import Report, answers
 from gateway.keys import FLEET, IN_FLIGHT, LINES_DROPPED, LIVE, METRICS, PROBER, RECEIPTS, STATE
 from gateway.probe import ProbeResult
 from gateway.settings import effective
@@ -55,9 +55,8 @@ class Document:
         app, live = self._app, self._app[LIVE]
         reports = await app[FLEET].reports("console")
         extensions = await self._extensions.section()
-        said: list[Sections] = [each.said for each in reports if not each.is_missing]
         return {
-            **added_up(said),
+            **added_up(answers(reports)),
             "workers": [_worker(each) for each in reports],
             "receipts": app[RECEIPTS].newest_first()[:SHOWN_RECEIPTS],
             "extensions": extensions,
@@ -151,12 +150,10 @@ class Document:
 
 def _worker(report: Report) -> dict[str, object]:
     """One process; `answered` is False when it said nothing in time."""
-    known: dict[str, object] = {"worker": report.worker, "pid": report.pid, "answered": False}
     if report.is_missing:
-        return known
+        return report.facts()
     backend = report.said["backend"]
-    return known | {
-        "answered": True,
+    return report.facts() | {
         "generation": backend["generation"],
         "readiness": report.said["health"]["readiness"],
         "in_flight": report.said["in_flight"]["total"],

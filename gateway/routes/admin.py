@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from gateway.console.together import draining
+from gateway.fleet import answers
 from gateway.keys import FLEET, LIVE, RECEIPTS, RELOADER
-from gateway.routes.health import json_response
+from gateway.routes.json_response import json_response
 from middleware.errors import InvalidRequest
 
 _TRUE = frozenset({"true", "1", "yes"})
@@ -15,7 +16,7 @@ async def backend(request: web.Request) -> web.Response:
     """Identity, health (asked now) and metadata of the current backend; each worker's too."""
     fleet = request.app[FLEET]
     reports = await fleet.reports("probed")
-    said = [each.said for each in reports if not each.is_missing]
+    said = answers(reports)
     metadata = await request.app[LIVE].slot.current.backend.metadata()
     document = {
         **said[0],
@@ -23,18 +24,14 @@ async def backend(request: web.Request) -> web.Response:
         "metadata": dict(metadata),
     }
     if fleet.size > 1:
-        document["workers"] = [
-            {"worker": each.worker, "pid": each.pid, "answered": not each.is_missing}
-            | (each.said or {})
-            for each in reports
-        ]
+        document["workers"] = [each.facts() | (each.said or {}) for each in reports]
     return json_response(document)
 
 
 async def generations(request: web.Request) -> web.Response:
     """The current generation, those still draining, and the last receipts, newest first."""
     reports = await request.app[FLEET].reports("generations")
-    said = [each.said for each in reports if not each.is_missing]
+    said = answers(reports)
     running = sum(each["current"]["in_flight"] for each in said)
     return json_response(
         {

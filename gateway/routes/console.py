@@ -13,7 +13,7 @@ from gateway.console.setup import CONSOLE
 from gateway.event_streams import write_event
 from gateway.keys import LIVE
 from gateway.outcomes import NothingAtRoot
-from gateway.routes.health import json_response
+from gateway.routes.json_response import json_response
 from middleware.admin import require_admin
 from middleware.errors import InvalidRequest, Refusal
 

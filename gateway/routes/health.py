@@ -1,12 +1,12 @@
 """What orchestrators ask: alive, ready, and how much."""
 
-import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from gateway.fleet import Report
+from gateway.fleet import Report, answers
 from gateway.keys import FLEET, LIVE
 from gateway.metric_sums import added_up, as_text
+from gateway.routes.json_response import json_response
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -26,20 +26,12 @@ async def readyz(request: web.Request) -> web.Response:
     """
     fleet = request.app[FLEET]
     reports = await fleet.reports("ready")
-    said = [each.said for each in reports if not each.is_missing]
+    said = answers(reports)
     shown = next((one for one in said if not one["ready"]), said[0])
     ready = all(each.is_vacant or _is_ready(each) for each in reports)
     document = shown | {"ready": ready}
     if fleet.size > 1:
-        document["workers"] = [
-            {
-                "worker": each.worker,
-                "pid": each.pid,
-                "answered": not each.is_missing,
-                "ready": _is_ready(each),
-            }
-            for each in reports
-        ]
+        document["workers"] = [each.facts() | {"ready": _is_ready(each)} for each in reports]
     return json_response(document, status=200 if ready else 503)
 
 
@@ -50,13 +42,6 @@ def _is_ready(report: Report) -> bool:
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus text format; of all workers together, whichever of them is asked."""
     reports = await request.app[FLEET].reports("metrics")
-    families = [each.said for each in reports if not each.is_missing]
+    families = answers(reports)
     body = as_text(families[0] if len(families) == 1 else added_up(*families))
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def json_response(document: object, *, status: int = 200) -> web.Response:
-    """`document` as JSON."""
-    return web.Response(
-        body=orjson.dumps(document, default=str), status=status, content_type="application/json"
-    )

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.keys import LIVE, UI_TENANTS
 from gateway.routes.delegate import delegated
-from gateway.routes.health import json_response
+from gateway.routes.json_response import json_response
 from gateway.routes.target import decoded, split_raw
 from gateway.ui_tenants import PARAMETER
 from middleware.access_log import note
