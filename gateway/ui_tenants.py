@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 from aiohttp import hdrs, web
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -83,6 +83,11 @@ class UiTenants:
     def sign(self, tenant_id: str, extension_id: str, content_hash: str) -> str:
         """A value that says: this tenant may see this bundle of this extension."""
         return str(self._signer.dumps([tenant_id, extension_id, content_hash]))
+
+    def signed_url(self, url: str, tenant_id: str, extension_id: str, content_hash: str) -> str:
+        """The address of this bundle's page, with the value that says whose page it is."""
+        signed = self.sign(tenant_id, extension_id, content_hash)
+        return f"{url}&{PARAMETER}={quote_plus(signed)}"
 
     def verify(self, value: str, extension_id: str, content_hash: str) -> str | None:
         """The tenant that `value` was signed for, if it is about this very bundle."""

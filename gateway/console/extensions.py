@@ -3,13 +3,12 @@
 import asyncio
 import time
 from typing import Final
-from urllib.parse import quote_plus
 
 from aiohttp import web
 
 from gateway.installs.contract import Install, RegistryUnavailable
 from gateway.keys import LIVE, UI_TENANTS
-from gateway.ui_tenants import LIFETIME_S, PARAMETER
+from gateway.ui_tenants import LIFETIME_S
 from middleware.caller import DevAuth
 
 SHOWN: Final = 200
@@ -80,7 +79,6 @@ class Extensions:
             return None
         if caller is not None:
             return url
-        signed = self._app[UI_TENANTS].sign(
-            install.tenant_id, install.registry_id, install.content_hash
+        return self._app[UI_TENANTS].signed_url(
+            url, install.tenant_id, install.registry_id, install.content_hash
         )
-        return f"{url}&{PARAMETER}={quote_plus(signed)}"

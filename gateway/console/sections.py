@@ -7,7 +7,6 @@ again sends what differs. That is why it tells times, never ages.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import islice
 
 from aiohttp import web
@@ -20,6 +19,7 @@ from gateway.console.traffic import (
     SHOWN_LINES,
     SHOWN_RUNNING,
     failures,
+    iso,
     newest,
     shown_all,
     slow,
@@ -107,7 +107,7 @@ class Document:
     def _health(self) -> dict[str, object]:
         last = self._app[PROBER].last
         if last is not self._probe[0] or last is None:
-            at = None if last is None else _iso(time.time() - last.age_s)
+            at = None if last is None else iso(time.time() - last.age_s)
             self._probe = (last, at)
         return {
             "readiness": last.health.readiness.value if last else "unknown",
@@ -140,7 +140,7 @@ class Document:
             route = route_of(request)
             if route not in OWN_ROUTES:
                 yield {
-                    "since": _iso(began_at),
+                    "since": iso(began_at),
                     "method": method_of(request),
                     "route": route,
                     "extension": (carried(request, FACTS) or {}).get("extension"),
@@ -168,7 +168,3 @@ def _generation(generation: Generation) -> dict[str, object]:
         "name": generation.identity.name,
         "in_flight": generation.in_flight,
     }
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

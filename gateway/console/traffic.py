@@ -74,8 +74,12 @@ def newest(lines: Iterable[Mapping[str, object]], most: int) -> list[Mapping[str
 
 def shown(line: Line) -> dict[str, object]:
     """One line of the log."""
-    at = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds")
-    return {"at": at, "event": line.event, **line.fields}
+    return {"at": iso(line.at), "event": line.event, **line.fields}
+
+
+def iso(at: float) -> str:
+    """Seconds since the epoch as RFC 3339, in milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _groups(groups: Iterable[tuple[str, Tally]], covered_s: int) -> list[dict[str, object]]:

@@ -1,14 +1,11 @@
 """`GET /gateway/v1/extensions/{extension}/ui-url`: where the app's iframe should point."""
 
-from urllib.parse import quote_plus
-
 from aiohttp import web
 
 from gateway.keys import LIVE, UI_TENANTS
 from gateway.routes.delegate import delegated
 from gateway.routes.json_response import json_response
 from gateway.routes.target import decoded, split_raw
-from gateway.ui_tenants import PARAMETER
 from middleware.access_log import note
 from middleware.caller import CALLER, DevAuth
 from middleware.errors import InvalidRequest
@@ -31,10 +28,9 @@ async def ui_url(request: web.Request) -> web.Response:
             install.registry_id, install.content_hash, client_path, tenant_id=install.tenant_id
         )
     if not isinstance(live.settings.auth, DevAuth):
-        signed = request.app[UI_TENANTS].sign(
-            install.tenant_id, install.registry_id, install.content_hash
+        url = request.app[UI_TENANTS].signed_url(
+            url, install.tenant_id, install.registry_id, install.content_hash
         )
-        url = f"{url}&{PARAMETER}={quote_plus(signed)}"
     return json_response(
         {
             "url": url,
