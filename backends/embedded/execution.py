@@ -9,7 +9,7 @@ import wasmtime
 from wasmtime import _bindings as c  # the binding cannot leave a call and take it up again
 
 from backends.contract import ExecuteResult
-from backends.embedded import short_calls, wasi
+from backends.embedded import short_calls
 from backends.embedded.deadline import Deadline
 from backends.embedded.failures import (
     GuestFailed,
@@ -139,7 +139,7 @@ def _limit(guest: PreparedGuest, store: Any, memory_mb: int) -> None:
 
 
 def _give_wasi(store: Any) -> None:
-    config = wasi.nothing()
+    config = wasmtime.WasiConfig()  # no arguments, environment, files or inherited streams
     try:
         raise_if_failed(
             c.wasmtime_context_set_wasi(short_calls.store_context(store), config._consume())

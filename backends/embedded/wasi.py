@@ -11,8 +11,6 @@ import re
 import time
 from collections.abc import Callable
 
-from wasmtime import WasiConfig
-
 _LINKED = re.compile(r"wasi:(cli|clocks|filesystem|io|random|sockets)/[a-z0-9-]+@0\.2\.\d+")
 _NARROWED = re.compile(r"wasi:(clocks/monotonic-clock|sockets/(tcp|udp)-create-socket)@0\.2\.\d+")
 _RESOLUTION_NS = 1_000
@@ -40,8 +38,3 @@ def is_narrowed(interface: str) -> bool:
     (True, False)
     """
     return _NARROWED.fullmatch(interface) is not None
-
-
-def nothing() -> WasiConfig:
-    """No arguments, environment, files or inherited streams."""
-    return WasiConfig()

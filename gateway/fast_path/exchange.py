@@ -20,7 +20,7 @@ from gateway.fast_path.reader import Parsed
 from gateway.fast_path.repeats import Repeat
 from gateway.fast_path.request import FastRequest
 from gateway.live import Live
-from middleware import metrics as outcomes
+from middleware import metrics
 from middleware.access_log import ABANDONED, ANSWERED, is_gone, note, note_cut_off
 from middleware.backend_tag import SERVED_BY
 from middleware.body_limit import check_length
@@ -118,7 +118,7 @@ class Exchange:
         self._withdraw()
         self._leave()
         self._parts.in_flight.end(self.request)
-        self._end(ABANDONED, None, outcomes.ABANDONED)
+        self._end(ABANDONED, None, metrics.ABANDONED)
         self._protocol.over(keep_alive=not self._parts.state.stopping)
 
     def repeat(self, live: Live) -> Repeat | None:
@@ -196,7 +196,7 @@ class Exchange:
             late: the rest of a call that was begun by callback.
         """
         request, answer, protocol = self.request, self._answer, self._protocol
-        event, status, outcome = ANSWERED, None, outcomes.BROKEN_OFF
+        event, status, outcome = ANSWERED, None, metrics.BROKEN_OFF
         keep_alive = request.keep_alive
         self._parts.in_flight.begin(request)
         try:
@@ -216,11 +216,11 @@ class Exchange:
             if is_gone(request):
                 event = ABANDONED
         except asyncio.CancelledError:
-            event, outcome = ABANDONED, outcomes.ABANDONED
+            event, outcome = ABANDONED, metrics.ABANDONED
             self._leave()
             raise
         except ConnectionError:
-            event, outcome = ABANDONED, outcomes.ABANDONED
+            event, outcome = ABANDONED, metrics.ABANDONED
             note(request, reason="client_gone")
         except Exception as failure:  # noqa: BLE001
             note_cut_off(request, failure)
