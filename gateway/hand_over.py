@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from gateway.listeners import Sockets, without_inherited
-from gateway.notify import READY, VARIABLE, notify
+from gateway.notify import PREDECESSOR, READY, STOPPING, notify
 
 START_S: Final = 60.0
 LINGER_S: Final = 1.0
@@ -49,16 +49,19 @@ class HandOver:
         self._succeeded = succeeded
         self._stop = stop
         self._attempt: asyncio.Task[None] | None = None
+        self._is_done = False
 
     def asked(self) -> None:
         """Begin, unless an attempt is under way or a stop has begun."""
         if not self._stop.is_set() and (self._attempt is None or self._attempt.done()):
             self._attempt = asyncio.create_task(self._hand_over(), name="hand-over")
 
-    def give_up(self) -> None:
+    def stopping(self) -> None:
         """A stop has begun: cancel an attempt that is under way, and its successor."""
         if self._attempt is not None:
             self._attempt.cancel()
+        if not self._is_done:  # else the service goes on, in the successor
+            notify(self._environ, STOPPING)
 
     async def _hand_over(self) -> None:
         try:
@@ -70,6 +73,7 @@ class HandOver:
         if successor is None:
             return
         _log.info("handed_over", successor=successor)
+        self._is_done = True
         notify(self._environ, f"MAINPID={successor}", READY)
         self._succeeded()
 
@@ -78,7 +82,7 @@ class HandOver:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
             ear.setblocking(False)
             ear.bind(address)
-            successor = _spawn(self._sockets(), {**self._environ, VARIABLE: address})
+            successor = _spawn(self._sockets(), {**self._environ, PREDECESSOR: address})
             _log.info("hand_over_begun", successor=successor.pid)
             try:
                 async with asyncio.timeout(START_S):

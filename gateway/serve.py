@@ -21,7 +21,7 @@ from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
 from gateway.keys import LIVE, RELOADER, STATE
 from gateway.listeners import BACKLOG, Sockets, listening, origin_of
-from gateway.notify import READY, STOPPING, notify
+from gateway.notify import READY, notify
 from gateway.open_files import watch_open_files
 from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
@@ -140,8 +140,7 @@ class Alone:
         """See Host."""
         self._env_watch.stop()
         if self._hand_over is not None:
-            self._hand_over.give_up()
-        notify(self._environ, STOPPING)
+            self._hand_over.stopping()
 
     async def stopped(self) -> None:
         """See Host."""

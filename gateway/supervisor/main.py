@@ -17,8 +17,8 @@ from gateway.done_before import done_before
 from gateway.env_watch import EnvWatch
 from gateway.hand_over import LINGER_S, HandOver
 from gateway.listeners import Sockets, listening, origin_of, without_inherited
-from gateway.notify import READY, STOPPING, notify
-from gateway.notify import VARIABLE as NOTIFY_VARIABLE
+from gateway.notify import READY, notify
+from gateway.notify import VARIABLES as OF_NOTIFY
 from gateway.process_logs import ProcessLogs
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
@@ -84,7 +84,7 @@ class Supervisor:
         self._crew = Crew(
             by_place,
             # The service manager hears of this process alone.
-            {k: v for k, v in without_inherited(environ).items() if k != NOTIFY_VARIABLE},
+            {k: v for k, v in without_inherited(environ).items() if k not in OF_NOTIFY},
             start_of=self._start_of,
             handle=self._handle,
             on_end=lambda worker: self._survey.counters.bury(worker.pid),
@@ -123,10 +123,9 @@ class Supervisor:
     async def _end(self) -> None:
         asking_signals.ignore()
         if self._hand_over is not None:
-            self._hand_over.give_up()
+            self._hand_over.stopping()
         drain_s = self._together.settings.drain_s
         _log.info("stopping", drain_s=drain_s)
-        notify(self._environ, STOPPING)
         await self._reloader.aclose()
         await self._crew.stop(within_s=drain_s, linger_s=self._linger_s)
         _log.info("stopped")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,41 @@ async def test_whoever_started_it_is_told_when_it_serves_and_when_it_stops(
             assert await loop.sock_recv(manager, 100) == b"STOPPING=1"
             with pytest.raises(BlockingIOError):  # workers have nothing to tell it
                 manager.recv(100)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_service_manager_hears_of_every_successor_and_of_no_stop_before_the_last(
+    tmp_path: Path, bundle_dir: Path, count: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setblocking(False)
+        manager.bind(str(tmp_path / "notify"))
+
+        async def main_pid() -> int:
+            async with asyncio.timeout(30):
+                while not heard or not heard[-1].startswith("MAINPID="):
+                    told = (await loop.sock_recv(manager, 100)).decode().splitlines()
+                    heard.extend(each for each in told if each != "READY=1")
+            return int(heard[-1].partition("=")[2])
+
+        environ = {
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "GATEWAY_WORKERS": str(count),
+            "RUNNER_BUNDLE_DIR": str(bundle_dir),
+        }
+        async with gateway_process(tmp_path, environ=environ, env_file={}) as gateway:
+            gateway.send(signal.SIGUSR2)
+            first = await main_pid()
+            assert await gateway.exit_status() == 0
+            heard.append("the first has ended")
+            os.kill(first, signal.SIGUSR2)
+            second = await main_pid()
+            os.kill(second, signal.SIGTERM)
+        # Its log is at an end, so nobody is left who could say something.
+        with suppress(BlockingIOError):
+            while True:
+                heard += manager.recv(100).decode().splitlines()
+    told = [each for each in heard if each != "READY=1"]
+    assert told == [f"MAINPID={first}", "the first has ended", f"MAINPID={second}", "STOPPING=1"]
