@@ -178,8 +178,9 @@ class Supervisor:
         match verb:
             case "started":
                 worker.note_serving()
-                await self._all_started.wait()
-                is_first, self._is_welcomed = not self._is_welcomed, True
+                # Whoever is stopped meanwhile is told, too: it stops when it has this answer.
+                are_all = await done_before(self._stop, self._all_started.wait())
+                is_first, self._is_welcomed = are_all and not self._is_welcomed, True
                 return Started(is_first=is_first)
             case "leaving":
                 return worker.left.set()

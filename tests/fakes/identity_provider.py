@@ -22,6 +22,7 @@ class IdentityProvider:
         status: what it answers with; other than 200 it answers nothing else.
         padding: bytes that it puts in front of its answer.
         may_answer: cleared, it lets everybody wait.
+        one_at_a_time: each answer clears `may_answer`.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class IdentityProvider:
         self.padding = b""
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.one_at_a_time = False
         self._keys = {"first": generate_private_key(SECP256R1())}
         app = web.Application()
         app.router.add_get("/keys", self._answer)
@@ -72,7 +74,10 @@ class IdentityProvider:
 
     async def _answer(self, _: web.Request) -> web.Response:
         self.asked += 1
-        await self.may_answer.wait()
+        while not self.may_answer.is_set():
+            await self.may_answer.wait()
+        if self.one_at_a_time:
+            self.may_answer.clear()
         if self.status != 200:
             raise web.HTTPFound("/elsewhere") if self.status == 302 else web.HTTPServiceUnavailable
         answer = web.json_response(self.document)

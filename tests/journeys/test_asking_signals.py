@@ -72,6 +72,22 @@ async def test_a_start_that_waits_can_be_stopped(tmp_path: Path, workers: str) -
     assert {line["event"] for line in gateway.lines} <= {"stopping", "stopped"}
 
 
+async def test_a_start_can_be_stopped_when_some_workers_serve_and_others_do_not(
+    tmp_path: Path,
+) -> None:
+    async with (
+        FakeRunner() as runner,
+        IdentityProvider() as provider,
+        starting(tmp_path, runner, provider, "2") as gateway,
+    ):
+        provider.one_at_a_time = True
+        provider.may_answer.set()
+        await gateway.event("backend_probed")
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exit_status() == 0
+    assert "workers_killed" not in {line["event"] for line in gateway.lines}
+
+
 @WORKERS
 async def test_what_is_asked_for_during_a_stop_changes_nothing_about_it(
     tmp_path: Path, workers: str
