@@ -136,7 +136,9 @@ class GatewayProtocol(FastProtocol):
             self.data_received(held)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Let the exchange that is running finish within `timeout` seconds, then close."""
+        """Let the exchange that is running finish within `timeout` seconds, and the client take
+        what it was sent; then close."""
+        began_s = self._loop.time()
         if self._exchange is not None:
             self._close = True
             self._all_over = self._loop.create_future()
@@ -144,12 +146,19 @@ class GatewayProtocol(FastProtocol):
         if self._exchange is not None:
             self._exchange.cancel()
         await super().shutdown(timeout)
+        # It closes once what waits in this process is out, and is lost with this process.
+        if self._client is not None and self._client.get_write_buffer_size():
+            self._all_over = self._loop.create_future()
+            left_s = None if timeout is None else began_s + timeout - self._loop.time()
+            await asyncio.wait([self._all_over], timeout=left_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_complete()
         if self._client is not None:
             self._client.unwatch()
             self._client = None
+        if self._all_over is not None and not self._all_over.done():
+            self._all_over.set_result(None)
         super().connection_lost(exc)
         if self._exchange is not None:
             self._exchange.cancel()

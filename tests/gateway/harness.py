@@ -76,6 +76,7 @@ class Gateway:
     app: web.Application
     client: ClientSession
     environ: dict[str, str]  # edit it, then reload
+    server: GatewayRunner
 
     @property
     def live(self) -> Live:
@@ -128,7 +129,7 @@ async def _started(told: dict[str, str], known: Installs) -> AsyncIterator[Gatew
         await site.start()
         url = f"http://127.0.0.1:{server.addresses[0][1]}"
         async with ClientSession(auto_decompress=False) as client:
-            yield Gateway(url, app, client, told)
+            yield Gateway(url, app, client, told, server)
     finally:
         await server.cleanup()
 

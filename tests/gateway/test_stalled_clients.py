@@ -102,3 +102,33 @@ async def test_whoever_reads_slowly_gets_all_of_it(runner: FakeRunner, slow: soc
         while part := await loop.sock_recv(slow, 262_144):
             size += len(part)
         assert size > len(LARGE)
+
+
+async def test_a_stop_waits_until_an_answer_that_is_over_has_left_this_process(
+    runner: FakeRunner, slow: socket.socket
+) -> None:
+    runner.script.append(Envelope(body=LARGE))
+    runner.may_answer.clear()
+    loop = asyncio.get_running_loop()
+    async with running(in_front_of(runner)) as gateway:
+        await ask(slow, gateway, "/api/ext/acme.crm/hello")
+        async with asyncio.timeout(SOON_S):
+            while not (await runner.asked.get()).target.endswith("/v1/execute"):
+                pass
+        server = gateway.server.server
+        assert server is not None
+        (connection,) = server.connections
+        assert connection.transport is not None
+        # As if little of it were more than the system takes: nobody in here waits for the client.
+        connection.transport.set_write_buffer_limits(high=2 * len(LARGE))
+        runner.may_answer.set()
+        assert await loop.sock_recv(slow, 12) == b"HTTP/1.1 200"
+        server.pre_shutdown()
+        stopping = asyncio.create_task(server.shutdown(SOON_S))
+        await asyncio.wait([stopping], timeout=0.1)
+        assert not stopping.done()
+        size = 0
+        while part := await loop.sock_recv(slow, 262_144):
+            size += len(part)
+        await stopping
+    assert size > len(LARGE)
