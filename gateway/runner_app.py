@@ -21,6 +21,7 @@ from gateway.routes.json_response import json_response
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.serve import Alone, run
 from gateway.settings import Settings, load
+from gateway.welcome import say
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -69,5 +70,4 @@ def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, por
 
 
 async def _announce(origin: str, _settings: Settings, _app: web.Application) -> None:
-    sys.stdout.write(f"Extension runner on {origin}\n")
-    sys.stdout.flush()
+    say(f"Extension runner on {origin}\n")

@@ -1,6 +1,8 @@
 """What a developer reads after `python -m gateway`: what to open, and what to curl."""
 
+import os
 import sys
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -17,13 +19,20 @@ async def welcome(origin: str, settings: Settings, app: web.Application) -> None
     installed extensions they can use: not those of other tenants, as whom nobody calls here.
     """
     live = app[LIVE]
-    sys.stdout.write(f"Extension gateway on {origin} (backend: {live.served_by.kind})\n")
+    words = f"Extension gateway on {origin} (backend: {live.served_by.kind})\n"
     if isinstance(settings.auth, DevAuth):
-        sys.stdout.write(f"  console    {origin}/gateway/\n")
+        words += f"  console    {origin}/gateway/\n"
         if isinstance(settings.installs, DirectoryInstallsSettings):
             for install in await live.installs.all(settings.auth.tenant):
-                sys.stdout.write(_about(origin, app, install))
-    sys.stdout.flush()
+                words += _about(origin, app, install)
+    say(words)
+
+
+def say(words: str) -> None:
+    """Print `words`, if anybody reads them: whoever does not is served all the same."""
+    if sys.stdout is not None:
+        with suppress(OSError):  # past its buffer, which would be tried again at the exit
+            os.write(sys.stdout.fileno(), words.encode())
 
 
 def _about(origin: str, app: web.Application, install: Install) -> str:

@@ -14,7 +14,7 @@ from tests.gateway.harness import INSTALL, Gateway, in_front_of, running
 
 
 async def test_developers_are_shown_the_console_and_what_they_can_call(
-    runner: FakeRunner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runner: FakeRunner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     named = {"acme": "acme.theirs", "dev": "acme.own", EVERY_TENANT: "acme.shared"}
     write_index(
@@ -24,7 +24,7 @@ async def test_developers_are_shown_the_console_and_what_they_can_call(
     async with running(
         in_front_of(runner), DirectoryInstalls(tmp_path, dev_tenant="dev")
     ) as gateway:
-        said = await _said(gateway, capsys)
+        said = await _said(gateway, capfd)
         assert re.findall(r"acme\.\w+(?= 1)", said) == ["acme.own", "acme.shared"]
         handlers = re.findall(r"curl -i (\S+)", said)
         assert len(handlers) == 2
@@ -35,16 +35,16 @@ async def test_developers_are_shown_the_console_and_what_they_can_call(
 
 
 async def test_in_production_it_is_one_line(
-    runner: FakeRunner, capsys: pytest.CaptureFixture[str]
+    runner: FakeRunner, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told = in_front_of(
         runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY="a-proxy-key-for-these-tests-only"
     )
     async with running(told) as gateway:
-        said = await _said(gateway, capsys)
+        said = await _said(gateway, capfd)
         assert said == f"Extension gateway on {gateway.url} (backend: docker)\n"
 
 
-async def _said(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> str:
+async def _said(gateway: Gateway, capfd: pytest.CaptureFixture[str]) -> str:
     await welcome(gateway.url, gateway.live.settings, gateway.app)
-    return capsys.readouterr().out
+    return capfd.readouterr().out

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -84,8 +84,9 @@ class GatewayProcess:
                 self._news.notify_all()
 
     async def read_output(self) -> None:
-        """Keep `output` current until the process ends."""
-        assert self._process.stdout is not None
+        """Keep `output` current until the process ends, unless it goes elsewhere."""
+        if self._process.stdout is None:
+            return
         async for raw in self._process.stdout:
             self.output += raw
 
@@ -98,6 +99,7 @@ async def gateway_process(
     env_file: Mapping[str, str],
     awaited: str | None = "started",
     sockets: Sequence[socket.socket] = (),
+    output: IO[bytes] | None = None,
 ) -> AsyncIterator[GatewayProcess]:
     """Start the program in `folder`, wait until it listens, and see it end.
 
@@ -107,6 +109,7 @@ async def gateway_process(
         sockets: passed on as a service manager passes them.
         awaited: the event to wait for instead, of a program that does not come to listen;
             None: nothing is waited for.
+        output: its standard output; None: `GatewayProcess.output` has what it writes.
     """
     path = folder / "gateway.env"
     path.write_text("".join(f"{name}={value}\n" for name, value in env_file.items()))
@@ -124,7 +127,7 @@ async def gateway_process(
             "GATEWAY_LOG_FORMAT": "json",
             **environ,
         },
-        stdout=asyncio.subprocess.PIPE,
+        stdout=output or asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=1024 * 1024,
         pass_fds=descriptors,

@@ -1,6 +1,7 @@
 """Start, work, lose the runner, get it back, stop: what an operator sees on an ordinary day."""
 
 import asyncio
+import os
 import signal
 import socket
 from pathlib import Path
@@ -35,6 +36,22 @@ async def test_with_no_configuration_the_sample_answers_where_the_output_says(
             assert answer.status == 200
             assert answer.content_type == "text/html"
             assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_whoever_does_not_read_the_output_is_served_all_the_same(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as unread:
+        async with gateway_process(
+            tmp_path, environ={"RUNNER_BUNDLE_DIR": str(bundle_dir)}, env_file={}, output=unread
+        ) as gateway:
+            async with ClientSession() as client, client.get(gateway.url + HELLO) as answer:
+                assert answer.status == 200
+            gateway.send(signal.SIGTERM)
+            assert await gateway.exit_status() == 0
+    assert "not_started" not in {line["event"] for line in gateway.lines}
 
 
 async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
