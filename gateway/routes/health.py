@@ -7,6 +7,7 @@ from gateway.fleet import Report, answers
 from gateway.keys import FLEET, LIVE
 from gateway.metric_sums import added_up, as_text
 from gateway.routes.json_response import json_response
+from middleware.errors import Overloaded
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -40,8 +41,14 @@ def _is_ready(report: Report) -> bool:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text format; of all workers together, whichever of them is asked."""
+    """Prometheus text format; of all workers together, whichever of them is asked.
+
+    503 when the supervisor, who knows the sums, does not answer: a part of them would look as
+    if everything had begun to count anew.
+    """
     reports = await request.app[FLEET].reports("metrics")
+    if any(each.is_missing for each in reports):
+        raise Overloaded(retry_after_s=1, reason="workers_not_asked")
     families = answers(reports)
     body = as_text(families[0] if len(families) == 1 else added_up(*families))
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -55,6 +55,23 @@ async def test_a_killed_worker_is_replaced_and_nobody_is_refused(
     assert load.failures.total() <= 8
 
 
+async def test_counters_that_cannot_be_added_up_are_not_told(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    async with (
+        FakeRunner() as runner,
+        two_workers(tmp_path, bundle_dir, runner) as gateway,
+        no_keep_alive() as client,
+    ):
+        gateway.send(signal.SIGSTOP)
+        async with client.get(f"{gateway.url}/metrics") as answer:
+            assert answer.status == 503
+            assert (await answer.json(content_type=None))["reason"] == "workers_not_asked"
+        gateway.send(signal.SIGCONT)
+        async with client.get(f"{gateway.url}/metrics") as answer:
+            assert answer.status == 200
+
+
 async def test_a_worker_that_is_told_to_stop_is_replaced_without_a_failed_call(
     tmp_path: Path, bundle_dir: Path
 ) -> None:
