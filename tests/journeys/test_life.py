@@ -174,16 +174,18 @@ async def test_a_port_in_use_is_named_with_what_to_change(
     assert f"set {variable} to" in line["fix"]
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_certificate_that_does_not_fit_is_named_with_what_to_change(
-    tmp_path: Path,
+    tmp_path: Path, workers: str
 ) -> None:
     one, other = make_certificates(tmp_path / "one"), make_certificates(tmp_path / "other")
     tls = {"GATEWAY_TLS_CERT": str(one.server), "GATEWAY_TLS_KEY": str(other.server_key)}
     async with gateway_process(
-        tmp_path, environ=tls, env_file={}, awaited="not_started"
+        tmp_path, environ=tls | {"GATEWAY_WORKERS": workers}, env_file={}, awaited="not_started"
     ) as gateway:
         line = await gateway.event("not_started", error="certificate_unusable")
         assert await gateway.exit_status() == 1
+    assert gateway.lines == [line]
     assert line["variable"] == "GATEWAY_TLS_KEY"
 
 
