@@ -33,6 +33,7 @@ class LineOutput:
         self._socket: socket.socket | None = None
         self._is_pipe = False
         self._offer: Callable[[memoryview], int] | None = None
+        self._is_amid_a_line = False
         with suppress(OSError):  # a descriptor that is none: `write` will say so
             self._look_at(os.fstat(descriptor).st_mode)
 
@@ -67,6 +68,9 @@ class LineOutput:
         """
         written = 0
         with suppress(OSError):
+            if self._is_amid_a_line:  # which the disk had no room for; the next is not a part of it
+                os.write(self._descriptor, b"\n")
+                self._is_amid_a_line = False
             for piece in self._pieces(lines):
                 end = written + len(piece)
                 while written < end:
@@ -74,6 +78,8 @@ class LineOutput:
                         written += os.write(self._descriptor, piece[written - end :])
                     except BlockingIOError:
                         self._await_room()  # somebody who shares it, as Node.js does, made it so
+        if 0 < written < len(lines):
+            self._is_amid_a_line = lines[written - 1 : written] != b"\n"
         return written
 
     def _await_room(self) -> None:

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from gateway.batch_writer import BatchWriter
+from gateway.line_output import LineOutput
 
 
 def a_terminal() -> tuple[int, int]:
@@ -152,6 +153,24 @@ def test_of_lines_that_break_off_those_count_that_did_not_leave(tmp_path: Path) 
         os.close(descriptor)
     assert file.read_bytes().endswith(b"xone\ntw")
     assert writer.dropped == 2
+
+
+def test_a_line_that_broke_off_does_not_spoil_the_next(tmp_path: Path) -> None:
+    file, limit = tmp_path / "log", 1024 * 1024
+    file.write_bytes(b"x" * (limit - 6))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
+    output = LineOutput(descriptor)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        assert output.write(b"one\ntwo\nthree\n") == 6
+        assert output.write(b"lost\n") == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert output.write(b"four\n") == 5
+    assert output.write(b"five\n") == 5
+    os.close(descriptor)
+    assert file.read_bytes().endswith(b"xone\ntw\nfour\nfive\n")
 
 
 def test_closing_writes_what_waits(pipe: tuple[int, int]) -> None:
