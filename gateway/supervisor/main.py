@@ -180,6 +180,8 @@ class Supervisor:
         match verb:
             case "started":
                 worker.note_serving()
+                # There may be more of them than when it was begun.
+                worker.channel.tell("receipts", state=self._receipts.state())
                 # Whoever is stopped meanwhile is told, too: it stops when it has this answer.
                 are_all = await done_before(self._stop, self._all_started.wait())
                 is_first, self._is_welcomed = are_all and not self._is_welcomed, True

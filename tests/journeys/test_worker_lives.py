@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import ClientSession, TCPConnector
 
 from gateway.certificates import make_certificates
+from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import FakeRunner
 from tests.journeys.load import HELLO, load_on
 from tests.journeys.process import gateway_process
@@ -118,6 +119,43 @@ async def test_a_worker_that_is_started_later_begins_with_what_was_committed(
         assert not one.executed
         told = await json_of(client, f"{gateway.url}/gateway/v1/generations")
         assert [each["outcome"] for each in told["receipts"]] == ["refused", "switched"]
+
+
+async def test_a_worker_that_was_being_started_knows_what_was_refused_meanwhile(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    jwt = {
+        "GATEWAY_AUTH": "jwt",
+        "GATEWAY_JWT_ISSUER": ISSUER,
+        "GATEWAY_JWT_AUDIENCE": AUDIENCE,
+    }
+    async with (
+        FakeRunner() as runner,
+        IdentityProvider() as provider,
+        two_workers(
+            tmp_path, bundle_dir, runner, GATEWAY_JWT_JWKS_URL=provider.url, **jwt
+        ) as gateway,
+        no_keep_alive() as client,
+    ):
+        victim = (await pids_of(client, gateway))[0]
+        assert victim
+        provider.may_answer.clear()
+        asked = provider.asked
+        os.kill(victim, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while provider.asked == asked:  # noqa: ASYNC110  it counts, tells nobody
+                await asyncio.sleep(0.01)
+        gateway.write_env(RUNNER_BACKEND="dokcer")
+        gateway.send(signal.SIGHUP)
+        await gateway.event("reload_refused")
+        provider.may_answer.set()
+        async with asyncio.timeout(30):
+            while (await pids_of(client, gateway))[0] in {None, victim}:
+                pass
+        await until_both_answered(gateway, client, "/gateway/v1/generations")
+        for _ in range(8):
+            told = await json_of(client, f"{gateway.url}/gateway/v1/generations")
+            assert [each["outcome"] for each in told["receipts"]] == ["refused"]
 
 
 async def test_a_place_that_cannot_be_filled_is_served_by_the_others(tmp_path: Path) -> None:
