@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final
 
 from backends.contract import (
@@ -12,7 +12,6 @@ from backends.contract import (
     BackendStats,
     ExecuteRequest,
     ExecuteResult,
-    Pairs,
 )
 from backends.envelope import decode_result, encode_request, encode_warmup
 from backends.envelope_members import EnvelopeError
@@ -48,19 +47,12 @@ _LET_IN: Final = frozenset({200, 400, 422})
 _Answered = Outcome[UpstreamResponse]  # spelled once: an inner function's are read at each call
 
 
-def no_credentials() -> Pairs:
-    """For a runner whose door asks for nothing beyond the protocol's own fields."""
-    return ()
-
-
 class RunnerClient:
     """Speaks the runner protocol to one address.
 
     Args:
         transport: owned: closed with this.
         public_base: where browsers find the runner's UI files; redirects are moved there.
-        credentials: the fields that the runner's front door wants, asked for anew with every
-            request; may raise RunnerUnreachable.
         max_answer_bytes: the largest envelope that is taken in.
         health_budget_s: how long a probe may take.
     """
@@ -72,7 +64,6 @@ class RunnerClient:
         *,
         public_base: str,
         timeouts: Timeouts,
-        credentials: Callable[[], Pairs] = no_credentials,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         health_budget_s: float = HEALTH_BUDGET_S,
     ) -> None:
@@ -80,7 +71,6 @@ class RunnerClient:
         self._address = address
         self._site = RunnerSite(address=address, public_base=public_base)
         self._timeouts = timeouts
-        self._credentials = credentials
         self._max_answer_bytes = max_answer_bytes
         self._health_budget_s = health_budget_s
 
@@ -147,7 +137,7 @@ class RunnerClient:
             UpstreamRequest(
                 method="POST",
                 target=f"{self._address.base_path}/warmup",
-                headers=warmup_to_runner(page) + self._credentials(),
+                headers=warmup_to_runner(page),
                 own=own_of(page),
                 body=encode_warmup(page.content_hash),
                 budget=self._budget(self._timeouts.first_byte_s, body_by=ends),
@@ -161,7 +151,7 @@ class RunnerClient:
             UpstreamRequest(
                 method="POST",
                 target=f"{self._address.base_path}/v1/execute",
-                headers=knock_to_runner(service_token) + self._credentials(),
+                headers=knock_to_runner(service_token),
                 body=b"{}",
                 budget=self._budget(None, body_by=time.monotonic() + timeout_s),
             )
@@ -178,7 +168,6 @@ class RunnerClient:
                 UpstreamRequest(
                     method="GET",
                     target=f"{self._address.base_path}/healthz",
-                    headers=self._credentials(),
                     budget=self._budget(
                         self._timeouts.first_byte_s,
                         body_by=time.monotonic() + self._health_budget_s,
@@ -222,7 +211,7 @@ class RunnerClient:
         return UpstreamRequest(
             method="POST",
             target=f"{self._address.base_path}/v1/execute",
-            headers=to_runner(request) + self._credentials(),
+            headers=to_runner(request),
             own=own_of(request),
             body=encode_request(request),
             budget=self._budget(
@@ -259,7 +248,7 @@ class RunnerClient:
         return UpstreamRequest(
             method=request.method,
             target=asset_target(self._address, request),
-            headers=asset_to_runner(request) + self._credentials(),
+            headers=asset_to_runner(request),
             own=own_of(request),
             budget=self._budget(
                 self._timeouts.first_byte_s, head_by=time.monotonic() + request.timeout_s

@@ -28,11 +28,11 @@ async def test_two_workers_serve_and_speak_as_one(tmp_path: Path, bundle_dir: Pa
         two_workers(tmp_path, bundle_dir, runner) as gateway,
         no_keep_alive() as client,
     ):
-        assert gateway.output.count(b"Extension gateway on") == 1
         await until_both_answered(gateway, client, HELLO)
         pids = await pids_of(client, gateway)
         assert set(pids) == {0, 1}
         assert len(set(pids.values())) == 2
+        assert gateway.output.count(b"Extension gateway on") == 1
 
         calls = len(runner.executed)
         for _ in range(4):  # whichever worker is asked
