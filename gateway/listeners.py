@@ -24,7 +24,6 @@ from gateway.unusable import UnusableHere
 
 BACKLOG: Final = 1024
 FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START
-MAX_INHERITED: Final = 64
 VARIABLES: Final = frozenset({"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
 
 Sockets = Sequence[socket.socket]
@@ -87,7 +86,7 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
         return []
     found = []
-    for descriptor in range(FIRST_INHERITED, FIRST_INHERITED + min(int(count), MAX_INHERITED)):
+    for descriptor in range(FIRST_INHERITED, FIRST_INHERITED + int(count)):
         os.set_inheritable(descriptor, False)
         one = socket.socket(fileno=descriptor)
         if not (

@@ -136,6 +136,14 @@ def test_a_passed_socket_is_the_port_and_is_shared_by_all() -> None:
         assert told.stdout == f"http://127.0.0.1:{one.getsockname()[1]} [[3], [3]]\n", told.stderr
 
 
+def test_as_many_sockets_as_are_passed_are_taken() -> None:
+    # Two for each of many workers: what was left out would keep its clients waiting for ever.
+    with ExitStack() as opened:
+        passed = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(128)]
+        told = inherit(*passed, host="127.0.0.1", shares=1)
+        assert told.stdout.endswith(f" [{list(range(3, 3 + 128))}]\n"), told.stderr
+
+
 def test_passed_sockets_are_dealt_out_whole() -> None:
     with ExitStack() as stack:
         shares = listening(Listen(host="127.0.0.1", port=0), {}, shares=3)
