@@ -5,7 +5,7 @@ Standard library only, and no event loop: everything here is a value or a promis
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from itertools import accumulate
 from typing import Protocol
@@ -211,6 +211,11 @@ class Histogram:
         bounds = (*map(str, self.bounds_s), "+Inf")
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """Both together; their bounds are the same."""
+        counts = tuple(map(sum, zip(self.counts, other.counts, strict=True)))
+        return replace(self, counts=counts, total_s=self.total_s + other.total_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStats:
@@ -220,6 +225,16 @@ class BackendStats:
     connections_idle: int = 0
     retries: int = 0  # requests that were sent a second time
     cold_starts: Histogram | None = None  # how long calls waited for one; None: they never do
+
+    def __add__(self, other: "BackendStats") -> "BackendStats":
+        """Both together."""
+        mine, others = self.cold_starts, other.cold_starts
+        return BackendStats(
+            connections_in_use=self.connections_in_use + other.connections_in_use,
+            connections_idle=self.connections_idle + other.connections_idle,
+            retries=self.retries + other.retries,
+            cold_starts=mine + others if mine and others else mine or others,
+        )
 
 
 class RunnerBackend(Protocol):

@@ -5,10 +5,10 @@ keeps it until its last byte is out, so a switch never reaches into a call that 
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
-from backends.contract import BackendIdentity, RunnerBackend
+from backends.contract import BackendIdentity, BackendKind, BackendStats, RunnerBackend
 from backends.prompt import PromptBackend
 
 
@@ -78,6 +78,7 @@ class Slot:
     def __init__(self, backend: RunnerBackend, *, first: int = 1) -> None:
         self._current = Generation(first, backend)
         self._draining: dict[int, Generation] = {}
+        self._done: dict[BackendKind, BackendStats] = {}  # by generations that are over
 
     @property
     def current(self) -> Generation:
@@ -87,6 +88,13 @@ class Slot:
     def draining(self) -> tuple[Generation, ...]:
         """Generations that serve what they began, oldest first."""
         return tuple(self._draining.values())
+
+    def stats(self) -> dict[BackendKind, BackendStats]:
+        """What all generations hold and did, those that are over included; by kind."""
+        sums = dict(self._done)
+        for generation in (*self.draining, self._current):
+            _count_in(sums, generation.identity.kind, generation.backend.stats())
+        return sums
 
     def lease(self) -> Generation:
         """The current generation, for a `with` block: it stays whatever is switched meanwhile."""
@@ -111,6 +119,8 @@ class Slot:
             await old.backend.aclose()
         finally:
             self._draining.pop(old.number, None)
+            held_nothing = replace(old.backend.stats(), connections_in_use=0, connections_idle=0)
+            _count_in(self._done, old.identity.kind, held_nothing)
         return Retirement(generation=old.number, drained=drained, cut_off=cut_off)
 
     async def aclose(self, *, within_s: float) -> None:
@@ -118,3 +128,9 @@ class Slot:
         async with asyncio.TaskGroup() as closing:
             for generation in (*self.draining, self._current):
                 closing.create_task(self.retire(generation, within_s=within_s))
+
+
+def _count_in(
+    sums: dict[BackendKind, BackendStats], kind: BackendKind, stats: BackendStats
+) -> None:
+    sums[kind] = sums[kind] + stats if kind in sums else stats

@@ -1,6 +1,6 @@
 """The gauges that are read rather than counted: taken from the live objects at each scrape."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 from prometheus_client.core import (
@@ -11,7 +11,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from backends.contract import BackendStats, Histogram
+from backends.contract import BackendKind, BackendStats
 from gateway.asset_cache.cache import CacheStats
 from gateway.keys import ASSET_CACHE, LINES_DROPPED, LIVE, PROBER, RECEIPTS
 
@@ -41,7 +41,7 @@ class GatewayCollector(Collector):
             "Generations that finish what they began.",
             len(live.slot.draining),
         )
-        yield from _pool(kind, live.slot.current.backend.stats())
+        yield from upstream(live.slot.stats())
         yield from _cache(self._app[ASSET_CACHE].stats())
         swaps = CounterMetricFamily("gateway_swaps", "Reloads by outcome.", labels=["outcome"])
         for outcome, count in self._app[RECEIPTS].totals.items():
@@ -54,34 +54,28 @@ class GatewayCollector(Collector):
         )
 
 
-def _pool(kind: str, stats: BackendStats) -> Iterator[Metric]:
-    """The current generation's connections; its retries start from 0 with the generation."""
+def upstream(stats: Mapping[BackendKind, BackendStats]) -> Iterator[Metric]:
+    """Toward the runners. Counts go on through swaps, as counters must."""
     connections = GaugeMetricFamily(
         "gateway_upstream_connections",
         "Connections to the runner, by state.",
         labels=["backend", "state"],
     )
-    connections.add_metric([kind, "in_use"], stats.connections_in_use)
-    connections.add_metric([kind, "idle"], stats.connections_idle)
-    yield connections
     retries = CounterMetricFamily(
         "gateway_upstream_retries", "Requests that were sent a second time.", labels=["backend"]
     )
-    retries.add_metric([kind], stats.retries)
-    yield retries
-    yield from cold_starts(kind, stats.cold_starts)
-
-
-def cold_starts(kind: str, waits: Histogram | None) -> Iterator[Metric]:
-    """What calls waited for starts; nothing of a backend whose runner never sleeps."""
-    family = HistogramMetricFamily(
+    cold_starts = HistogramMetricFamily(
         "gateway_cold_start_seconds",
         "How long calls waited for a runner to start.",
         labels=["backend"],
     )
-    if waits is not None:
-        family.add_metric([kind], waits.cumulative(), waits.total_s)
-    yield family
+    for kind, each in stats.items():
+        connections.add_metric([kind, "in_use"], each.connections_in_use)
+        connections.add_metric([kind, "idle"], each.connections_idle)
+        retries.add_metric([kind], each.retries)
+        if (waits := each.cold_starts) is not None:
+            cold_starts.add_metric([kind], waits.cumulative(), waits.total_s)
+    yield from (connections, retries, cold_starts)
 
 
 def _cache(stats: CacheStats) -> Iterator[Metric]:

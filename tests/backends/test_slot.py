@@ -12,18 +12,22 @@ from backends.contract import (
     BackendStats,
     ExecuteRequest,
     ExecuteResult,
+    Histogram,
     Readiness,
     RunnerBackend,
 )
 from backends.slot import Slot
 
+NOTHING = BackendStats()
+
 
 class NamedBackend:
     """The least that a slot can hold: it only knows whether it was closed."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, done: BackendStats = NOTHING) -> None:
         self.identity = BackendIdentity(kind=BackendKind.EMBEDDED, name=name)
         self.closed = 0
+        self._done = done
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
         return ExecuteResult(status=200)
@@ -48,7 +52,7 @@ class NamedBackend:
         return {}
 
     def stats(self) -> BackendStats:
-        return BackendStats()
+        return self._done
 
     async def warm(self, content_hash: str, /) -> None: ...
 
@@ -105,3 +109,22 @@ async def test_closing_the_slot_closes_every_generation() -> None:
     await slot.aclose(within_s=1)
     assert first.closed == 1
     assert second.closed == 1
+
+
+async def test_what_was_counted_goes_on_through_swaps() -> None:
+    def counted(retries: int, starts: int) -> BackendStats:
+        waits = Histogram(bounds_s=(1.0,), counts=(starts, 1), total_s=2.0)
+        return BackendStats(connections_idle=4, retries=retries, cold_starts=waits)
+
+    slot = Slot(NamedBackend("first", counted(3, 5)))
+    old = slot.switch(NamedBackend("second", counted(1, 0)))
+    both = Histogram(bounds_s=(1.0,), counts=(5, 2), total_s=4.0)
+    assert slot.stats() == {
+        BackendKind.EMBEDDED: BackendStats(connections_idle=8, retries=4, cold_starts=both)
+    }
+    await slot.retire(old, within_s=1.0)
+    assert slot.stats() == {
+        BackendKind.EMBEDDED: BackendStats(connections_idle=4, retries=4, cold_starts=both)
+    }
+    await slot.retire(slot.switch(NamedBackend("third")), within_s=1.0)
+    assert slot.stats()[BackendKind.EMBEDDED] == BackendStats(retries=4, cold_starts=both)

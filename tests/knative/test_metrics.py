@@ -3,8 +3,9 @@
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from backends.contract import BackendKind, BackendStats
 from backends.knative_path.cold_figures import ColdFigures
-from gateway.collector import cold_starts
+from gateway.collector import upstream
 from gateway.metric_sums import added_up, as_text
 from tests.fakes.runner import FakeRunner, echo
 from tests.gateway.harness import Gateway, running
@@ -63,7 +64,8 @@ def test_the_starts_of_several_workers_are_added_up() -> None:
         figures = ColdFigures()
         for each in taken_s:
             figures.record("ext-1", each)
-        return list(cold_starts("knative", figures.histogram()))
+        stats = BackendStats(cold_starts=figures.histogram())
+        return list(upstream({BackendKind.KNATIVE: stats}))
 
     starts = starts_in(as_text(added_up(worker(0.5, 4.0), worker(0.5, 900.0))).decode())
     assert (starts["0.25"], starts["0.5"], starts["5.0"]) == (0, 2, 3)
@@ -72,4 +74,4 @@ def test_the_starts_of_several_workers_are_added_up() -> None:
 
 
 def test_a_backend_that_never_waits_shows_no_starts() -> None:
-    assert starts_in(as_text(cold_starts("docker", None)).decode()) == {}
+    assert starts_in(as_text(upstream({BackendKind.DOCKER: BackendStats()})).decode()) == {}
