@@ -113,14 +113,14 @@ class Slot:
 
     async def retire(self, old: Generation, *, within_s: float) -> Retirement:
         """Let `old` finish what it began, at most `within_s` seconds, then close it."""
+        drained = await old.drained(within_s)  # cancelled here it stays, for `aclose` to close
+        cut_off = old.in_flight
         try:
-            drained = await old.drained(within_s)
-            cut_off = old.in_flight
             await old.backend.aclose()
         finally:
-            self._draining.pop(old.number, None)
-            held_nothing = replace(old.backend.stats(), connections_in_use=0, connections_idle=0)
-            _count_in(self._done, old.identity.kind, held_nothing)
+            if self._draining.pop(old.number, None) is not None:  # else it is still asked itself
+                stats = replace(old.backend.stats(), connections_in_use=0, connections_idle=0)
+                _count_in(self._done, old.identity.kind, stats)
         return Retirement(generation=old.number, drained=drained, cut_off=cut_off)
 
     async def aclose(self, *, within_s: float) -> None:

@@ -111,6 +111,21 @@ async def test_closing_the_slot_closes_every_generation() -> None:
     assert second.closed == 1
 
 
+async def test_a_generation_that_nobody_waits_for_any_more_is_closed_with_the_slot() -> None:
+    first = NamedBackend("first")
+    slot = Slot(first)
+    with slot.lease():
+        retiring = asyncio.create_task(
+            slot.retire(slot.switch(NamedBackend("second")), within_s=60)
+        )
+        await asyncio.sleep(0)
+        retiring.cancel()
+        await asyncio.wait([retiring])
+        assert first.closed == 0
+        await slot.aclose(within_s=0)
+    assert first.closed == 1
+
+
 async def test_what_was_counted_goes_on_through_swaps() -> None:
     def counted(retries: int, starts: int) -> BackendStats:
         waits = Histogram(bounds_s=(1.0,), counts=(starts, 1), total_s=2.0)
@@ -126,5 +141,8 @@ async def test_what_was_counted_goes_on_through_swaps() -> None:
     assert slot.stats() == {
         BackendKind.EMBEDDED: BackendStats(connections_idle=4, retries=4, cold_starts=both)
     }
-    await slot.retire(slot.switch(NamedBackend("third")), within_s=1.0)
-    assert slot.stats()[BackendKind.EMBEDDED] == BackendStats(retries=4, cold_starts=both)
+    await slot.retire(slot.switch(NamedBackend("third", counted(2, 0))), within_s=1.0)
+    before = slot.stats()[BackendKind.EMBEDDED]
+    assert before.retries == 6
+    await slot.aclose(within_s=1.0)  # a worker says farewell when everything is closed
+    assert slot.stats()[BackendKind.EMBEDDED] == before
