@@ -33,7 +33,7 @@ class Breaker:
 
     Closed, it lets everything through; open, nothing; after a while one call goes through as a
     probe, whose outcome decides. One that takes its time does not keep the others out: after as
-    long again the next one tries.
+    long again the next one tries. Of those that are under way at once one failure counts.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,6 +41,7 @@ class Breaker:
         self._samples: deque[tuple[float, bool]] = deque(maxlen=_MAX_SAMPLES)
         self._open_until: float | None = None
         self._open_s = OPEN_S[0]
+        self._round = 0  # probes that begin before one of them has failed are of one round
 
     @property
     def circuit(self) -> Circuit:
@@ -55,7 +56,7 @@ class Breaker:
             RunnerUnreachable: "circuit_open", with the time until the next probe.
         """
         if self._open_until is None:
-            return _Watched(self, probe=False)
+            return _Watched(self, probe=None)
         now = self._clock()
         left_s = self._open_until - now
         if left_s > 0:
@@ -63,20 +64,28 @@ class Breaker:
                 "circuit_open", phase=Phase.ADMIT, retry_after_s=max(1, round(left_s + 0.5))
             )
         self._open_until = now + self._open_s
-        return _Watched(self, probe=True)
+        return _Watched(self, probe=self._round)
 
     def watching(self) -> "_Watched":
         """A context for a call that has begun already, while the circuit was closed."""
-        return _Watched(self, probe=False)
+        return _Watched(self, probe=None)
 
-    def record(self, reached: bool | None, *, probe: bool) -> None:
-        """What became of a call; None: nobody knows, its caller left."""
-        if probe and self._open_until is not None:
+    def record(self, reached: bool | None, *, probe: int | None) -> None:
+        """What became of a call.
+
+        Args:
+            reached: None: nobody knows, its caller left.
+            probe: the round of a probe; None: it is none.
+        """
+        if probe is not None and self._open_until is not None:
             if reached:
                 self._close()
+            elif probe != self._round:
+                return  # another one of its round has said so
             elif reached is None:
                 self._open_until = self._clock()
             else:
+                self._round += 1
                 self._open_s = min(self._open_s * 2, OPEN_S[1])
                 self._open_until = self._clock() + self._open_s
             return
@@ -95,13 +104,14 @@ class Breaker:
     def _close(self) -> None:
         self._open_until = None
         self._open_s = OPEN_S[0]
+        self._round += 1
         self._samples.clear()
 
 
 class _Watched:
     """One call under watch."""
 
-    def __init__(self, breaker: Breaker, *, probe: bool) -> None:
+    def __init__(self, breaker: Breaker, *, probe: int | None) -> None:
         self._breaker = breaker
         self._probe = probe
 

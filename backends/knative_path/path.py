@@ -121,7 +121,7 @@ class KnativePath:
                 told(self._late(extension, outcome, in_line=True))
                 return
             self._admission.leave(extension)
-            self._breaker.record(was_reached(outcome), probe=False)
+            self._breaker.record(was_reached(outcome), probe=None)
             if self._warming is not None and isinstance(outcome, ExecuteResult):
                 self._warming.called(request.context.content_hash)
             told(outcome)
@@ -150,7 +150,7 @@ class KnativePath:
             if isinstance(outcome, Coroutine):
                 told(self._late(request.extension_id, outcome, in_line=False))
                 return
-            self._breaker.record(was_reached(outcome), probe=False)
+            self._breaker.record(was_reached(outcome), probe=None)
             told(outcome)
 
         return self._client.begin_asset(request, heard)

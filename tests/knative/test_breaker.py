@@ -125,10 +125,28 @@ def test_a_probe_that_takes_its_time_does_not_keep_the_others_out(
 ) -> None:
     trip(breaker)
     clock.now += OPEN_S[0]
-    breaker.call()  # and no word of it yet
+    slow = breaker.call()  # and no word of it yet
     clock.now += OPEN_S[0]
     with breaker.call():
         pass
     assert circuit(breaker) is Circuit.CLOSED
-    breaker.record(False, probe=True)  # late news, of one call among many
+    with pytest.raises(RunnerUnreachable), slow:  # late news, of one call among many
+        raise REFUSED
     assert circuit(breaker) is Circuit.CLOSED
+
+
+def test_probes_that_are_under_way_at_once_double_its_time_once(
+    breaker: Breaker, clock: Clock
+) -> None:
+    trip(breaker)
+    slow = []
+    for _ in range(5):
+        clock.now += OPEN_S[0]
+        slow.append(breaker.call())
+    for each, failure in zip(slow, [REFUSED] * 4 + [asyncio.CancelledError()], strict=True):
+        with pytest.raises(type(failure)), each:
+            raise failure
+    clock.now += OPEN_S[0]
+    assert circuit(breaker) is Circuit.OPEN
+    clock.now += OPEN_S[0]
+    assert circuit(breaker) is Circuit.HALF_OPEN
