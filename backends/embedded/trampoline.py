@@ -43,8 +43,8 @@ def trampoline(
 
     A host function never raises; one that does, or that answers what its WIT type cannot
     hold, is logged without its message, which may quote the guest's data. The guest then
-    gets the error of the import's own type, or a trap where the type has none; so it does
-    when its arguments exceed their Allowance.
+    gets the error of the import's own type, a trap where the type has none, and nothing
+    where the import returns nothing; so it does when its arguments exceed their Allowance.
     """
 
     def lift(args: Any) -> _Given:

@@ -28,6 +28,8 @@ def _unasked(refused: ClusterError, serving: ServingApi, *, is_spare: bool) -> F
     """Args: is_spare: the gateway starts all the same, because it knows the service's host."""
     if refused.reason == "no_cluster_credentials":
         fix = "set KUBECONFIG to a usable file, or run in a pod with a service account"
+    elif refused.reason == "api_answer_too_large":
+        fix = "delete revisions that nobody needs, or set RUNNER_KNATIVE_HOST to do without the API"
     elif refused.status in _NOT_ALLOWED:
         fix = (
             f"let the gateway's account get, list and watch services and revisions of"
