@@ -308,7 +308,8 @@ class GatewayVariables(Section):
         Accepts("milliseconds, 0 to 3600000"),
         Field(
             le=3_600_000,
-            description="How often the env file is looked at; a change is taken over as by SIGHUP. "
+            description="How often the env file is looked at; a change that stays until the next look "
+            "is taken over as by SIGHUP. "
             "0: never.",
         ),
     ] = 0
