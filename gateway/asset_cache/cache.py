@@ -163,8 +163,7 @@ class AssetCache:
 
     async def _miss(self, call: Call) -> AssetResponse:
         while True:
-            there_is_room = self._fills.has_room(self._kept.memory.largest_bytes)
-            entry = await self._kept.find(call.question.key, disk=there_is_room)
+            entry = await self._kept.find(call.question.key, has_room=self._fills.has_room)
             if entry is None and not call.question.wants_all:
                 return await self._relay(call)
             topic = (call.question.key, None if entry is None else call.caller)

@@ -96,17 +96,23 @@ class KeptFiles:
             self._compress(key, entry, coding)
         return answer
 
-    async def find(self, key: Key, *, disk: bool) -> Entry | None:
-        """The file from memory, or else from the disk if wanted; nobody is allowed it by that."""
+    async def find(self, key: Key, *, has_room: Callable[[int], bool]) -> Entry | None:
+        """The file from memory, or else from the disk; nobody is allowed it by that.
+
+        Args:
+            has_room: whether so many bytes may come in from the disk, as things are now.
+        """
         entry = self.memory.get(key)
-        if entry is not None or not disk:
+        if entry is not None or not has_room(self.memory.largest_bytes):
             return entry
         found = await self._shelf.load(key)
         entry = self.memory.get(key)  # as it may be by now
-        if entry is None and found is not None and len(found.body) <= self.memory.largest_bytes:
-            self.memory.put(key, found)
-            return found
-        return entry
+        if entry is not None or found is None or len(found.body) > self.memory.largest_bytes:
+            return entry
+        if not has_room(len(found.body)):  # others have come in meanwhile
+            return None
+        self.memory.put(key, found)
+        return found
 
     def keep(self, key: Key, claim: Claim, content: bytes, sha256: str) -> Entry | None:
         """Take a file in, if it is the one that was announced.

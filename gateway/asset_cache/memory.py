@@ -49,6 +49,7 @@ class Memory:
     def put(self, key: Key, entry: Entry) -> None:
         """Hold this entry, in place of what was there; the longest unused make room."""
         self.forget(key)
+        self._dropped.discard(entry)  # two who waited for the disk may bring the same one
         self._entries[key] = entry
         self._charge(key, entry)
 

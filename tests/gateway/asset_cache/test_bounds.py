@@ -1,5 +1,6 @@
 """Nothing in the cache grows without end."""
 
+import asyncio
 import gc
 import hashlib
 from pathlib import Path
@@ -172,3 +173,31 @@ async def test_files_that_are_read_slowly_are_bounded_though_they_were_dropped(
     await rig.get("19.png")
     await rig.cache.settled()
     assert rig.hit("19.png")
+
+
+async def test_files_that_many_ask_of_the_disk_at_once_are_bounded(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.cache.reconfigure(max_bytes=2 * MIB, folder=tmp_path)
+    rig.cache._fills._max_bytes = 3 * MIB
+    names = [f"{number}.png" for number in range(30)]
+    for number, name in enumerate(names):
+        body = bytes([number]) * (MIB // 2 - 100)
+        rig.runner.files[name] = UiFile(body=body, content_type="image/png")
+        await rig.get(name)
+        await rig.cache.settled()
+    rig.cache.reconfigure(max_bytes=2 * MIB, folder=tmp_path)
+    opened = await asyncio.gather(*map(rig.open, names))
+    memory = rig.cache._kept.memory
+    assert memory.used_bytes + memory.still_read_bytes <= 5 * MIB
+    for response in opened:
+        assert not isinstance(response.body, bytes)
+        await response.body.aclose()
+
+
+def test_what_comes_back_into_memory_is_not_counted_twice() -> None:
+    memory, file = Memory(MIB), entry(1000)
+    memory.put(KEY, file)
+    memory.forget(KEY)
+    memory.put(KEY, file)
+    assert memory.still_read_bytes == 0
