@@ -157,11 +157,11 @@ class GatewayProtocol(FastProtocol):
         if self._client is not None:
             self._client.unwatch()
             self._client = None
-        if self._all_over is not None and not self._all_over.done():
-            self._all_over.set_result(None)
         super().connection_lost(exc)
         if self._exchange is not None:
-            self._exchange.cancel()
+            self._exchange.cancel()  # and `over` says when it has cleaned up
+        elif self._all_over is not None and not self._all_over.done():
+            self._all_over.set_result(None)
 
     def _process_keepalive(self) -> None:
         if self._exchange is not None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.fast_path.parts import FastProtocol
 from gateway.keys import FAST_PATH
 from tests.fakes.runner import Envelope, FakeRunner, UiFile
+from tests.gateway.fast_path.wire import request, wire_to
 from tests.gateway.harness import HASH, Gateway, in_front_of, running
 
 LARGE = b"\x00" * 12_000_000  # more than the system takes on loopback for one connection
@@ -132,3 +134,32 @@ async def test_a_stop_waits_until_an_answer_that_is_over_has_left_this_process(
             size += len(part)
         await stopping
     assert size > len(LARGE)
+
+
+async def test_a_stop_waits_for_what_a_client_that_left_has_begun(runner: FakeRunner) -> None:
+    log: list[str] = []
+    begun = asyncio.Event()
+    async with running(in_front_of(runner)) as gateway, wire_to(gateway.port) as wire:
+        wire.send(request("GET /healthz"))
+        await wire.answer()
+        server = gateway.server.server
+        assert server is not None
+        (connection,) = server.connections
+        assert isinstance(connection, FastProtocol)
+
+        async def work() -> None:
+            try:
+                begun.set()
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.05)  # a second cancellation would come in here
+                log.append("cleaned up")
+                connection.over(keep_alive=True)
+
+        connection.run(work())
+        await begun.wait()
+        stopping = asyncio.create_task(server.shutdown(SOON_S))
+        await asyncio.sleep(0.01)
+        wire.writer.transport.abort()
+        await stopping
+        assert log == ["cleaned up"]
