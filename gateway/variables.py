@@ -308,9 +308,8 @@ class GatewayVariables(Section):
         Accepts("milliseconds, 0 to 3600000"),
         Field(
             le=3_600_000,
-            description="How often the env file is looked at; a change that stays until the next look "
-            "is taken over as by SIGHUP. "
-            "0: never.",
+            description="How often the env file is looked at; a change that stays until the next "
+            "look is taken over as by SIGHUP. 0: never.",
         ),
     ] = 0
     gateway_asset_cache_mb: Annotated[

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,17 @@ async def test_a_reload_during_a_stop_is_refused(gateway: Gateway) -> None:
     receipt = await reloader.reload()
     assert (receipt.outcome, receipt.reason) == ("refused", "stopping")
     assert len(gateway.app[RECEIPTS].newest_first()) == 1  # and the signal left none
+
+
+async def test_a_reload_looks_at_no_file_on_the_loops_thread(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(
+        "gateway.setting_rules.client_context", lambda _: looked.append(threading.get_ident())
+    )
+    gateway.environ["GATEWAY_DRAIN_SECONDS"] = "7"
+    async with gateway.client.post(f"{gateway.url}/gateway/v1/reload") as answer:
+        assert (await answer.json())["outcome"] == "switched"
+    assert looked
+    assert threading.get_ident() not in looked
