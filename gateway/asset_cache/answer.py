@@ -57,9 +57,8 @@ def _unchanged(entry: Entry, if_none_match: str, codings: tuple[str, ...]) -> Ca
     if if_none_match == entry.etag or client_has(if_none_match, entry.etag):
         return entry.unchanged
     for coding in codings:
-        etag = variant_etag(entry.etag, coding)
-        if client_has(if_none_match, etag):
-            return CachedAnswer(304, entry.validators(etag))
+        if client_has(if_none_match, variant_etag(entry.etag, coding)):
+            return entry.unchanged_variant(coding)
     return None
 
 

@@ -45,6 +45,7 @@ class Entry:
 
     __slots__ = (
         "__weakref__",
+        "_unchanged_variants",
         "body",
         "common",
         "compressible",
@@ -61,6 +62,7 @@ class Entry:
         self.body = body
         self.fields = fields
         self.variants: dict[str, CachedAnswer | None] = {}
+        self._unchanged_variants: dict[str, CachedAnswer] = {}
         self.forms = 1
         self.compressible = is_compressible(dict(fields)["content-type"], len(body))
         self.common: Pairs = (("accept-ranges", "bytes"),)
@@ -83,7 +85,20 @@ class Entry:
 
     def holds(self, answer: CachedAnswer) -> bool:
         """Whether this is one of the answers that are made once."""
-        return answer in (self.whole, self.unchanged, *self.variants.values())
+        return answer in (
+            self.whole,
+            self.unchanged,
+            *self.variants.values(),
+            *self._unchanged_variants.values(),
+        )
+
+    def unchanged_variant(self, coding: str) -> CachedAnswer:
+        """304 about the compressed form."""
+        known = self._unchanged_variants.get(coding)
+        if known is None:
+            etag = variant_etag(self.etag, coding)
+            known = self._unchanged_variants[coding] = CachedAnswer(304, self.validators(etag))
+        return known
 
     def validators(self, etag: str) -> Pairs:
         """The fields of every answer about the representation with this tag."""

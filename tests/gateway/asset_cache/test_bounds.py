@@ -201,3 +201,17 @@ def test_what_comes_back_into_memory_is_not_counted_twice() -> None:
     memory.forget(KEY)
     memory.put(KEY, file)
     assert memory.still_read_bytes == 0
+
+
+async def test_that_a_compressed_form_is_unchanged_can_be_said_again(rig: Rig) -> None:
+    await rig.get(accept_encoding="gzip")
+    await rig.get(accept_encoding="gzip")
+    await rig.cache.settled()
+    asked = (EXTENSION, CONTENT_HASH, "app.js", TENANT)
+    compressed = rig.cache.hit(*asked, accept_encoding="gzip")
+    assert compressed is not None
+    etag = dict(compressed.headers)["etag"]
+    unchanged = rig.cache.hit(*asked, etag, accept_encoding="gzip")
+    assert unchanged is not None
+    assert (unchanged.status, dict(unchanged.headers)["etag"]) == (304, etag)
+    assert rig.cache.again(*asked, unchanged) is not None
