@@ -118,11 +118,12 @@ class AssetCache:
             content_hash: in lower case.
             path: as the client wrote it; only the usual spelling hits, `fetch` knows them all.
         """
-        return self._kept.hit(
-            (content_hash, path),
-            (extension_id, tenant_id),
-            Asked(if_none_match, range, if_range, accept_encoding),
-        )
+        key = (content_hash, path)
+        entry = self._kept.hit(key, (extension_id, tenant_id))
+        if entry is None:
+            return None
+        asked = Asked(if_none_match, range, if_range, accept_encoding)
+        return self._kept.answer(key, entry, asked)
 
     def again(
         self,
@@ -222,8 +223,7 @@ class AssetCache:
             return await call.ask()
         self._kept.allow(question.key, call.caller, entry, at=self._kept.now(), epoch=call.epoch)
         flight.settle(Outcome.KEPT)
-        answer = self._kept.answer(question.key, entry, question.asked)
-        return _response(answer, entry, head=question.head)
+        return self._answer(question, entry)
 
     def _take_in(self, call: Call, flight: Flight, response: AssetResponse) -> AssetResponse:
         """Pass an answer on, and keep its bytes on the way if they may be kept."""
@@ -243,11 +243,13 @@ class AssetCache:
         return replace(response, headers=claim.headers_of(response), body=body)
 
     def _look(self, call: Call) -> AssetResponse | None:
-        question = call.question
-        answer = self._kept.hit(question.key, call.caller, question.asked)
-        if answer is None:
-            return None
-        return _response(answer, self._kept.memory.get(question.key), head=question.head)
+        entry = self._kept.hit(call.question.key, call.caller)
+        return None if entry is None else self._answer(call.question, entry)
+
+    def _answer(self, question: Question, entry: Entry) -> AssetResponse:
+        answer = self._kept.answer(question.key, entry, question.asked)
+        body = b"" if question.head else sliced(answer.body, entry)
+        return AssetResponse(status=answer.status, headers=answer.headers, body=body)
 
     def _open(self, topic: _Topic) -> Flight:
         def close() -> None:
@@ -255,8 +257,3 @@ class AssetCache:
 
         flight = self._flights[topic] = Flight(on_settled=close)
         return flight
-
-
-def _response(answer: CachedAnswer, entry: Entry | None, *, head: bool) -> AssetResponse:
-    body = b"" if head else sliced(answer.body, entry)
-    return AssetResponse(status=answer.status, headers=answer.headers, body=body)

@@ -54,13 +54,13 @@ class KeptFiles:
         """The moment of a runner's answer, for `allow`."""
         return self._clock()
 
-    def hit(self, key: Key, caller: Caller, asked: Asked) -> CachedAnswer | None:
-        """The answer, if the file is in memory and this caller may have it."""
+    def hit(self, key: Key, caller: Caller) -> Entry | None:
+        """The file, if it is in memory and this caller may have it."""
         entry = self.memory.get(key)
         if entry is None or not self._grants.covers(key, caller, entry.etag):
             return None
         self.hits += 1
-        return self.answer(key, entry, asked)
+        return entry
 
     def again(
         self, key: Key, caller: Caller, answer: CachedAnswer

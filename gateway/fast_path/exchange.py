@@ -103,11 +103,8 @@ class Exchange:
             return False
         self._send(answer)
         self._end(ANSWERED, answer.status, outcome_of(answer.status))
-        keep_alive = self.request.keep_alive
-        if self._protocol.writing_paused:
-            self._protocol.run(self._protocol.drain(keep_alive=keep_alive))
-        elif not keep_alive:
-            self._protocol.over(keep_alive=False)
+        if self._protocol.writing_paused or not self.request.keep_alive:  # else nothing has begun
+            self._protocol.answered(keep_alive=self.request.keep_alive)
         return True
 
     def cancel(self) -> None:
@@ -178,11 +175,8 @@ class Exchange:
             self._send(came)
             self._parts.in_flight.end(self.request)
             self._end(ANSWERED, came.status, outcome_of(came.status))
-            keep_alive = self.request.keep_alive and not self._parts.state.stopping
-            if protocol.writing_paused:
-                protocol.run(protocol.drain(keep_alive=keep_alive))
-            else:
-                protocol.over(keep_alive=keep_alive)
+            stopping = self._parts.state.stopping
+            protocol.answered(keep_alive=self.request.keep_alive and not stopping)
         elif isinstance(came, web.StreamResponse):
             self._answer = came
             protocol.run(self._run())

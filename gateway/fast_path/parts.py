@@ -108,8 +108,14 @@ class FastProtocol(RequestHandler):
         """What was run or held has come to its end."""
         raise NotImplementedError
 
-    async def drain(self, *, keep_alive: bool) -> None:
-        """Wait until the client has taken most of what it was sent, which ends the exchange."""
+    def answered(self, *, keep_alive: bool) -> None:
+        """All of an answer was written: it is over, once the client has taken most of that."""
+        if self.writing_paused:
+            self.run(self._drain(keep_alive=keep_alive))
+        else:
+            self.over(keep_alive=keep_alive)
+
+    async def _drain(self, *, keep_alive: bool) -> None:
         try:
             await self._drain_helper()
         finally:

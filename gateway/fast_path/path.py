@@ -100,10 +100,8 @@ class FastPath:
             0,
             len(body),
         )
-        if protocol.writing_paused:
-            protocol.run(protocol.drain(keep_alive=known.keep_alive))
-        elif not known.keep_alive:
-            protocol.over(keep_alive=False)
+        if protocol.writing_paused or not known.keep_alive:
+            protocol.answered(keep_alive=known.keep_alive)
         return True
 
     def _target(self, line: bytes) -> Target | None:

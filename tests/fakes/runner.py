@@ -196,6 +196,11 @@ class FakeRunner:
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
+    async def called(self) -> None:
+        """Wait for the next call of a handler among the requests in `asked`."""
+        while not (await self.asked.get()).target.endswith("/v1/execute"):
+            pass
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.content.read()
         peer = request.transport.get_extra_info("peername")[:2] if request.transport else ("", 0)

@@ -185,8 +185,7 @@ async def test_what_runs_is_shown_without_the_console_itself(
 ) -> None:
     runner.may_answer.clear()
     slow = asyncio.create_task(gateway.client.get(gateway.url + HELLO))
-    while not (await runner.asked.get()).target.endswith("/v1/execute"):
-        pass
+    await runner.called()
     async with viewer(gateway) as stream:
         shown = await next_sections(stream)
     runner.may_answer.set()

@@ -245,8 +245,7 @@ async def test_a_caller_that_leaves_takes_its_call_along(
 ) -> None:
     runner.may_answer.clear()
     call = asyncio.create_task(gateway.client.get(gateway.url + HELLO))
-    while not (await runner.asked.get()).target.endswith("/v1/execute"):
-        pass
+    await runner.called()
     call.cancel()
     async with asyncio.timeout(5):
         await runner.abandoned.wait()
@@ -322,8 +321,7 @@ async def test_past_the_limit_of_running_requests_a_caller_is_told_to_come_back(
     runner.may_answer.clear()
     async with running(in_front_of(runner, GATEWAY_MAX_IN_FLIGHT="1")) as gateway:
         first = asyncio.create_task(gateway.client.get(gateway.url + HELLO))
-        while not (await runner.asked.get()).target.endswith("/v1/execute"):
-            pass
+        await runner.called()
         status, problem = await gateway.problem("GET", HELLO)
         assert (status, problem["error"]) == (503, "runner_overloaded")
         async with gateway.client.get(

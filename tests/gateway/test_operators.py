@@ -182,8 +182,7 @@ async def test_a_slow_call_stays_on_its_generation_while_new_ones_move_on(
     runner.may_answer.clear()
     hello = f"{gateway.url}/api/ext/acme.crm/hello"
     slow = asyncio.create_task(gateway.client.get(hello))
-    while not (await runner.asked.get()).target.endswith("/v1/execute"):
-        pass
+    await runner.called()
     async with FakeRunner() as other:
         gateway.environ["RUNNER_DOCKER_HOST"] = other.url
         async with gateway.client.post(f"{gateway.url}/gateway/v1/reload") as answer:

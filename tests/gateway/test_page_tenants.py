@@ -16,6 +16,11 @@ SCRIPT = f"/runner/ext-ui/registry-1/{HASH}/app.js"
 KEY = "a-long-enough-proxy-key"
 
 
+def behind_a_proxy(runner: FakeRunner, **more: str) -> dict[str, str]:
+    """The environment of a gateway whose callers are told apart by KEY."""
+    return in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY, **more)
+
+
 async def test_the_runner_hears_the_tenant_of_the_gateway_and_never_the_browsers(
     gateway: Gateway, runner: FakeRunner
 ) -> None:
@@ -55,7 +60,7 @@ async def _cookie_of(gateway: Gateway, page: URL, **headers: str) -> tuple[str, 
 async def test_an_iframe_is_believed_by_its_signed_address_and_its_files_by_their_cookie(
     runner: FakeRunner,
 ) -> None:
-    environ = in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY)
+    environ = behind_a_proxy(runner)
     async with running(environ) as gateway, running(environ) as replica:
         page = await _page_of(gateway)
         async with gateway.client.get(f"{gateway.url}{SCRIPT}?tenant=forged") as answer:
@@ -89,12 +94,7 @@ async def test_an_iframe_is_believed_by_its_signed_address_and_its_files_by_thei
 async def test_a_page_that_browsers_take_for_foreign_gets_a_cookie_that_they_send(
     runner: FakeRunner,
 ) -> None:
-    environ = in_front_of(
-        runner,
-        GATEWAY_AUTH="proxy",
-        GATEWAY_PROXY_KEY=KEY,
-        RUNNER_PUBLIC_BASE="/runner",
-    )
+    environ = behind_a_proxy(runner, RUNNER_PUBLIC_BASE="/runner")
     async with running(environ) as gateway:
         page = await _page_of(gateway)
         _, framed_elsewhere = await _cookie_of(gateway, page, **{"Sec-Fetch-Site": "cross-site"})
@@ -102,9 +102,7 @@ async def test_a_page_that_browsers_take_for_foreign_gets_a_cookie_that_they_sen
 
 
 async def test_a_sandboxed_pages_files_are_known_without_a_cookie(runner: FakeRunner) -> None:
-    environ = in_front_of(
-        runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY, EXT_UI_SANDBOX="true"
-    )
+    environ = behind_a_proxy(runner, EXT_UI_SANDBOX="true")
     other = SCRIPT.replace("registry-1", "registry-2")
     async with running(environ) as gateway:
         await _cookie_of(gateway, await _page_of(gateway))
@@ -119,12 +117,7 @@ async def test_a_sandboxed_pages_files_are_known_without_a_cookie(runner: FakeRu
 async def test_where_a_proxy_renames_the_path_the_cookie_has_the_name_that_browsers_see(
     runner: FakeRunner,
 ) -> None:
-    environ = in_front_of(
-        runner,
-        GATEWAY_AUTH="proxy",
-        GATEWAY_PROXY_KEY=KEY,
-        RUNNER_PUBLIC_BASE="https://app.example/extensions",
-    )
+    environ = behind_a_proxy(runner, RUNNER_PUBLIC_BASE="https://app.example/extensions")
     headers = {"x-gateway-key": KEY, "x-alga-tenant": "t-1"}
     async with running(environ) as gateway:
         resolve = f"{gateway.url}/gateway/v1/extensions/acme.crm/ui-url"
@@ -165,7 +158,7 @@ async def test_a_new_gateway_key_signs_at_once_and_what_the_old_one_signed_still
     runner: FakeRunner,
 ) -> None:
     new_key = "another-proxy-key-for-these-tests"
-    environ = in_front_of(runner, GATEWAY_AUTH="proxy", GATEWAY_PROXY_KEY=KEY)
+    environ = behind_a_proxy(runner)
     async with running(environ) as gateway:
         old_pair, _ = await _cookie_of(gateway, await _page_of(gateway))
         gateway.environ["GATEWAY_PROXY_KEY"] = new_key

@@ -76,8 +76,7 @@ async def test_calls_that_a_drain_cut_off_are_a_warning(runner: FakeRunner, line
         call = asyncio.create_task(
             gateway.client.get(f"{gateway.url}/api/ext/acme.crm/hello"), name="call"
         )
-        while not (await runner.asked.get()).target.endswith("/v1/execute"):
-            pass
+        await runner.called()
         async with FakeRunner() as other:
             await reload(gateway, RUNNER_DOCKER_HOST=other.url)
             await drained(1)

@@ -115,8 +115,7 @@ async def test_a_stop_waits_until_an_answer_that_is_over_has_left_this_process(
     async with running(in_front_of(runner)) as gateway:
         await ask(slow, gateway, "/api/ext/acme.crm/hello")
         async with asyncio.timeout(SOON_S):
-            while not (await runner.asked.get()).target.endswith("/v1/execute"):
-                pass
+            await runner.called()
         server = gateway.server.server
         assert server is not None
         (connection,) = server.connections

@@ -66,8 +66,7 @@ async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
             await gateway.event("backend_probed")
             runner.may_answer.clear()
             running = asyncio.create_task(client.get(gateway.url + HELLO))
-            while not (await runner.asked.get()).target.endswith("/v1/execute"):
-                pass
+            await runner.called()
             gateway.send(signal.SIGTERM)
             await gateway.event("stopping")
             runner.may_answer.set()
@@ -102,8 +101,7 @@ async def test_a_runner_that_dies_and_returns_is_told_apart_at_every_step(
             runner.may_answer.clear()
             runner.asked = asyncio.Queue()  # what came before does not count
             cut = asyncio.create_task(ask())
-            while not (await runner.asked.get()).target.endswith("/v1/execute"):
-                pass
+            await runner.called()
             await runner.stop()
             assert await cut == (502, "bad_gateway")
             assert await ask() == (503, "runner_unreachable")

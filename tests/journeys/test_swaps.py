@@ -65,8 +65,7 @@ async def test_200_swaps_under_load_lose_no_request_and_keep_slow_calls(
             await gateway.event("backend_probed")
             slow.may_answer.clear()
             kept = asyncio.create_task(client.get(gateway.url + HELLO))
-            while not (await slow.asked.get()).target.endswith("/v1/execute"):
-                pass
+            await slow.called()
 
             await _swap(gateway, settings, 0, one, two)
             load = Load(gateway.url)
@@ -219,8 +218,7 @@ async def test_a_stop_waits_as_long_as_the_last_reload_said(
             await gateway.event("backend_swapped")
             runner.may_answer.clear()
             running = asyncio.create_task(client.get(gateway.url + HELLO))
-            while not (await runner.asked.get()).target.endswith("/v1/execute"):
-                pass
+            await runner.called()
             gateway.send(signal.SIGTERM)
             assert await gateway.exit_status() == 0
             with pytest.raises(ClientError):
