@@ -11,12 +11,9 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from backends.bundles import Bundle, BundleStore
-from backends.contract import AssetRequest, AssetResponse
-from backends.embedded.assets import DEFAULT_CONTENT_SECURITY_POLICY, AssetFiles
+from backends.embedded.assets import DEFAULT_CONTENT_SECURITY_POLICY
 from backends.embedded.file_stream import CHUNK_BYTES, FileStream
 from backends.embedded.ui_file import SMALL_FILE_BYTES
 from backends.errors import (
@@ -27,67 +24,8 @@ from backends.errors import (
     RunnerRefusedSize,
     RunnerTimeout,
 )
-from tests.backends.archives import FILES, MANIFEST, entries, entry, write_archive
-
-LARGE = os.urandom(2 * CHUNK_BYTES + 1000)
-APP = FILES["ui/app.js"]
-PAGE = FILES["ui/index.html"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
-    return BundleStore(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
-def bundle(store: BundleStore, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    content = [
-        *entries(),
-        entry("ui/large.wasm", LARGE),
-        entry("ui/edge.wasm", LARGE[:SMALL_FILE_BYTES]),
-        entry("ui/empty.css"),
-        entry("ui/drawing.svg", b"<svg/>"),
-        entry("ui/LICENSE", b"do as you like"),
-        entry("ui/folder.js/inner.js", b"inner"),
-        entry("ui/help/index.html", b"not the page"),
-    ]
-    return store.add(write_archive(tmp_path_factory.mktemp("archive") / "a", content))
-
-
-def asset_files(store: BundleStore, **changed: str | int | None) -> AssetFiles:
-    options: dict[str, str | int | None] = {
-        "content_security_policy": None,
-        "frame_ancestors": None,
-        "max_asset_bytes": None,
-    }
-    return AssetFiles(store, **{**options, **changed})  # type: ignore[arg-type] # mixed on purpose
-
-
-def ask(bundle: Bundle, path: str, method: str = "GET", **fields: str) -> AssetRequest:
-    return AssetRequest(
-        request_id="r-1",
-        method=method,
-        extension_id="ext-1",
-        content_hash=bundle.content_hash,
-        path=path,
-        headers=tuple((name.replace("_", "-"), value) for name, value in fields.items()),
-        timeout_s=30,
-    )
-
-
-async def fetch(
-    store: BundleStore, bundle: Bundle, path: str, method: str = "GET", **fields: str
-) -> AssetResponse:
-    return await asset_files(store).fetch(ask(bundle, path, method, **fields))
-
-
-async def body_of(response: AssetResponse) -> bytes:
-    if isinstance(response.body, bytes):
-        return response.body
-    try:
-        return b"".join([chunk async for chunk in response.body])
-    finally:
-        await response.body.aclose()
+from tests.backends.archives import FILES, MANIFEST, entries, write_archive
+from tests.backends.embedded.asset_calls import APP, LARGE, PAGE, ask, asset_files, body_of, fetch
 
 
 @pytest.fixture
@@ -235,75 +173,6 @@ async def test_a_file_cut_short_under_the_stream_is_a_visible_failure(tmp_path: 
 
 
 # Conditions and ranges
-
-
-@pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}'])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_what_the_client_has_is_not_sent_again(
-    store: BundleStore, bundle: Bundle, form: str, method: str
-) -> None:
-    etag = dict((await fetch(store, bundle, "index.html")).headers)["etag"]
-    response = await fetch(
-        store, bundle, "index.html", method, if_none_match=form.format(etag), range="bytes=0-1"
-    )
-    assert (response.status, response.body) == (304, b"")
-    headers = dict(response.headers)
-    assert headers["etag"] == etag
-    assert headers["content-security-policy"] == DEFAULT_CONTENT_SECURITY_POLICY
-    assert "content-length" not in headers
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(first=st.integers(0, len(LARGE) + 5), length=st.integers(1, len(LARGE)))
-async def test_every_range_is_the_bytes_it_names(
-    store: BundleStore, bundle: Bundle, first: int, length: int
-) -> None:
-    response = await fetch(store, bundle, "large.wasm", range=f"bytes={first}-{first + length - 1}")
-    headers = dict(response.headers)
-    wanted = LARGE[first : first + length]
-    assert await body_of(response) == wanted
-    assert headers["content-length"] == str(len(wanted))
-    if wanted:
-        last = first + len(wanted) - 1
-        assert response.status == 206
-        assert headers["content-range"] == f"bytes {first}-{last}/{len(LARGE)}"
-    else:
-        assert response.status == 416
-        assert headers["content-range"] == f"bytes */{len(LARGE)}"
-
-
-async def test_a_range_of_a_small_file_is_answered_too(store: BundleStore, bundle: Bundle) -> None:
-    response = await fetch(store, bundle, "app.js", range="bytes=-4")
-    assert (response.status, response.body) == (206, APP[-4:])
-
-
-async def test_several_ranges_are_answered_with_the_whole(
-    store: BundleStore, bundle: Bundle
-) -> None:
-    response = await fetch(store, bundle, "app.js", range="bytes=0-1,3-4")
-    assert (response.status, response.body) == (200, APP)
-
-
-async def test_ranges_in_two_fields_are_several_ranges(store: BundleStore, bundle: Bundle) -> None:
-    fields = (("range", "bytes=0-1"), ("range", "bytes=3-4"))
-    request = replace(ask(bundle, "app.js"), headers=fields)
-    assert (await asset_files(store).fetch(request)).status == 200
-
-
-async def test_a_range_of_an_older_file_is_answered_with_the_whole(
-    store: BundleStore, bundle: Bundle
-) -> None:
-    response = await fetch(store, bundle, "app.js", range="bytes=0-1", if_range='"older"')
-    assert (response.status, response.body) == (200, APP)
-
-
-async def test_head_tells_of_the_whole_and_sends_nothing(
-    store: BundleStore, bundle: Bundle
-) -> None:
-    for path, size in (("app.js", len(APP)), ("large.wasm", len(LARGE)), ("empty.css", 0)):
-        response = await fetch(store, bundle, path, "HEAD", range="bytes=0-1")
-        assert (response.status, response.body) == (200, b"")
-        assert dict(response.headers)["content-length"] == str(size)
 
 
 async def test_an_edited_file_gets_a_tag_of_its_own(tmp_path: Path) -> None:
