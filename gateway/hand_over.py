@@ -6,11 +6,15 @@ the new one fails or takes too long, the old one goes on as if nothing had been 
 """
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -82,41 +86,79 @@ class HandOver:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
             ear.setblocking(False)
             ear.bind(address)
-            successor = _spawn(self._sockets(), {**self._environ, PREDECESSOR: address})
-            _log.info("hand_over_begun", successor=successor.pid)
+            successor = Successor(self._sockets(), {**self._environ, PREDECESSOR: address})
+            pid = 0
             try:
                 async with asyncio.timeout(START_S):
+                    pid = await asyncio.to_thread(successor.pid)
+                    _log.info("hand_over_begun", successor=pid)
                     said_ready = await _first_of(_is_ready(ear), _has_ended(successor))
             except TimeoutError:
                 said_ready = False
             except asyncio.CancelledError:  # stopped meanwhile, and so is whatever was begun
-                successor.kill()
-                successor.wait()  # at once, for nothing survives that
+                successor.kill()  # waited for at once, for nothing survives that
                 raise
         if said_ready:
-            return successor.pid
-        ended = successor.poll()
-        successor.kill()
-        await asyncio.to_thread(successor.wait)
+            await asyncio.to_thread(successor.let_go)
+            return pid
+        ended = successor.status
+        await asyncio.to_thread(successor.kill)
         reason = "not_ready_in_time" if ended is None else "successor_ended"
         _log.error("hand_over_failed", error=reason, status=ended)
         return None
 
 
-def _spawn(sockets: Sockets, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    # Not by the event loop: its process objects kill their child when they are closed.
-    descriptors = [one.fileno() for one in sockets]
-    return subprocess.Popen(  # noqa: S603  what runs now, run again
-        [
-            sys.executable,
-            "-m",
-            "gateway.take_over",
-            ",".join(map(str, descriptors)),
-            *sys.orig_argv[1:],
-        ],
-        env=without_inherited(environ),
-        pass_fds=descriptors,
-    )
+class Successor:
+    """A new instance of this program, on the sockets of this one.
+
+    A service manager becomes its parent before it is told of it: what is not its own child, it
+    does not stop in order but kills.
+    """
+
+    def __init__(self, sockets: Sockets, environ: Mapping[str, str]) -> None:
+        descriptors = [one.fileno() for one in sockets]
+        python, passed = sys.executable, ",".join(map(str, descriptors))
+        reading, writing = os.pipe()
+        self._report = open(reading, "rb")  # noqa: SIM115  read once, and closed then
+        try:
+            # Not by the event loop: its process objects kill their child when they are closed.
+            self._parent = subprocess.Popen(  # noqa: S603  what runs now, run again
+                [
+                    *(python, "-m", "gateway.detachable", str(writing)),
+                    *(python, "-m", "gateway.take_over", passed, *sys.orig_argv[1:]),
+                ],
+                env=without_inherited(environ),
+                pass_fds=[writing, *descriptors],
+            )
+        finally:
+            os.close(writing)
+        self._reading = threading.Lock()
+        self._pid: int | None = None
+
+    def pid(self) -> int:
+        """Its process id; 0 when there is no process. Blocks while an interpreter starts."""
+        with self._reading:
+            if self._pid is None:
+                with self._report:
+                    self._pid = int(self._report.read() or 0)
+            return self._pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._parent.poll()
+
+    def let_go(self) -> None:
+        """Let it outlive this process. Blocks for a moment."""
+        self._parent.kill()
+        self._parent.wait()
+
+    def kill(self) -> None:
+        """End it now. Blocks until it is gone."""
+        if self.status is None and (pid := self.pid()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._parent.wait()
 
 
 async def _is_ready(ear: socket.socket) -> bool:
@@ -126,8 +168,8 @@ async def _is_ready(ear: socket.socket) -> bool:
     return True
 
 
-async def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
-    while process.poll() is None:  # noqa: ASYNC110  nothing tells us
+async def _has_ended(successor: Successor) -> bool:
+    while successor.status is None:  # noqa: ASYNC110  nothing tells us
         await asyncio.sleep(_LOOK_S)
     return False
 

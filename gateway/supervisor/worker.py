@@ -35,10 +35,10 @@ class Worker:
     def __init__(self, start: Start, member: Member) -> None:
         self._start = start
         self._member = member
-        self._by_place = [
-            [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            for descriptors in start.sockets
-        ]
+        # Places may share one: what is closed twice would raise, or close somebody else's.
+        descriptors = {each for place in start.sockets for each in place}
+        known = {each: socket.socket(fileno=each) for each in descriptors}
+        self._by_place = [[known[each] for each in place] for place in start.sockets]
 
     def sockets(self, _: Listen) -> Sockets:
         """See Host."""

@@ -88,6 +88,9 @@ async def test_whoever_connects_between_two_instances_waits_instead_of_being_ref
             ) as second:
                 assert second.url == url
                 assert (await waiting).status == 200
+                second.send(signal.SIGTERM)  # both workers have the one socket that there is
+                assert await second.exit_status() == 0
+            assert not [line for line in second.lines if line["level"] == "error"]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -137,6 +140,7 @@ async def test_a_service_manager_hears_of_every_successor_and_of_no_stop_before_
         async with gateway_process(tmp_path, environ=environ, env_file={}) as gateway:
             gateway.send(signal.SIGUSR2)
             first = await main_pid()
+            parent, predecessor = parent_of(first), gateway.pid
             assert await gateway.exit_status() == 0
             heard.append("the first has ended")
             os.kill(first, signal.SIGUSR2)
@@ -146,5 +150,13 @@ async def test_a_service_manager_hears_of_every_successor_and_of_no_stop_before_
         with suppress(BlockingIOError):
             while True:
                 heard += manager.recv(100).decode().splitlines()
+    # systemd asks once who is the parent, and kills at a stop what is not its own child.
+    assert parent != predecessor
     told = [each for each in heard if each != "READY=1"]
     assert told == [f"MAINPID={first}", "the first has ended", f"MAINPID={second}", "STOPPING=1"]
+
+
+def parent_of(pid: int) -> int:
+    """The process id of its parent."""
+    _, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    return int(fields.split()[1])
