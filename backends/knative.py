@@ -137,7 +137,9 @@ async def open_knative(settings: KnativeSettings) -> KnativeBackend:
     try:
         virtual = given or _virtual(address, _told_host(serving))
         if settings.serving is not None and virtual is None:
-            raise RunnerUnreachable("service_has_no_address")  # noqa: TRY301
+            named = f"{settings.serving.namespace}/{settings.serving.service}"
+            why = LookupError(f"{named} is not there, or has no status.url yet")
+            raise RunnerUnreachable("service_has_no_address") from why  # noqa: TRY301
     except BaseException:
         if serving is not None:
             await serving.aclose()

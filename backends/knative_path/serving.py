@@ -91,13 +91,13 @@ class ServingReader:
         ]
 
     async def _forever(self, collection: "_Collection") -> None:
-        failures = 0
+        failures, last = 0, None
         while True:
             try:
                 if not collection.version:
                     await self._list(collection)
                 await self._watch(collection)
-                failures = 0
+                failures, last = 0, None
                 await asyncio.sleep(_pause(0))
             except ClusterError as ended:
                 collection.watched = False
@@ -112,7 +112,9 @@ class ServingReader:
                     error=ended.reason,
                     code=ended.status,
                 )
-                failures += 1
+                # An API that fails in another way than before has come back, or is about to.
+                failures = failures + 1 if ended.status == last else 1
+                last = ended.status
                 await asyncio.sleep(_pause(failures))
 
     async def _list(self, collection: "_Collection") -> None:

@@ -10,7 +10,7 @@ import pytest
 from backends.contract import Readiness, RunnerBackend
 from backends.errors import RunnerUnreachable
 from backends.knative import open_knative
-from backends.knative_path import cluster
+from backends.knative_path import cluster, serving
 from backends.knative_path.cluster import Cluster
 from backends.knative_path.service import ServiceState
 from backends.knative_path.serving import ServingReader
@@ -127,6 +127,31 @@ async def test_a_version_that_is_too_old_makes_it_list_anew(
     await reads(reader, "three")
 
 
+async def test_an_api_that_is_back_is_not_waited_for_as_long_as_while_it_was_away(
+    api: ServingApi, reader: ServingReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In place of the pauses: which of them it takes is the question, and minutes are no test.
+    taken: list[int] = []
+
+    def take(failures: int) -> float:
+        taken.append(failures)
+        return 0.01
+
+    monkeypatch.setattr(serving, "_pause", take)
+    await api.end_watches()
+    await api.stop()
+    async with asyncio.timeout(DEADLINE_S):
+        while max(taken, default=0) < 5:  # noqa: ASYNC110  nothing tells us
+            await asyncio.sleep(0.01)
+    await show(api, "two")
+    api.forget()
+    await api.start()
+    await reads(reader, "two")
+    async with asyncio.timeout(DEADLINE_S):
+        await api.until(lambda: api.lists == 4)
+    assert taken[-1] == 1
+
+
 async def test_an_expired_token_is_read_again_from_its_file(
     api: ServingApi, reader: ServingReader, tmp_path: Path
 ) -> None:
@@ -210,6 +235,8 @@ async def test_a_service_that_cannot_be_read_is_refused_unless_its_host_is_given
             "service_has_no_address" if broken == "unknown" else "serving_api_unread"
         )
         assert "api-token" not in f"{caught.value} {caught.value.__cause__}"
+        if broken == "unknown":
+            assert f"{NAMESPACE}/{SERVICE} is not there" in str(caught.value.__cause__)
         backend = await open_knative(by_hand)
         assert (await backend.execute(execute_request())).status == 200
         await backend.aclose()
