@@ -1,7 +1,8 @@
 """The transport made for this job: HTTP/1.1 on asyncio's protocols, parsed by llhttp.
 
-It does what the transport on aiohttp's session does, and the same tests hold both. It exists
-because a session spends more on one small answer than all the rest of the gateway together.
+It does what the transport on aiohttp's session does, which is kept in tests/reference_transport:
+the same tests hold both. It exists because a session spends more on one small answer than all
+the rest of the gateway together.
 """
 
 import asyncio

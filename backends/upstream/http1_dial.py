@@ -13,7 +13,7 @@ import aiohappyeyeballs
 
 from backends.errors import RunnerUnreachable
 from backends.upstream.address import RunnerAddress
-from backends.upstream.failures import UNREACHABLE_WORDS
+from backends.upstream.failures import unreachable_reason
 
 DNS_TTL_S: Final = 10.0
 _SECOND_FAMILY_AFTER_S: Final = 0.25  # RFC 8305 section 5
@@ -67,7 +67,7 @@ class Dialler:
             )
         except OSError as failure:
             self._found_until = 0.0  # it may have moved
-            raise RunnerUnreachable(_reason(failure)) from None
+            raise RunnerUnreachable(unreachable_reason(failure)) from None
         return made
 
     async def _addresses(self) -> list[aiohappyeyeballs.AddrInfoType]:
@@ -106,11 +106,3 @@ def _default_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _reason(failure: OSError) -> str:
-    if isinstance(failure, socket.gaierror):
-        return "name_not_resolved"
-    if isinstance(failure, ssl.SSLError):
-        return "tls_failed"
-    return UNREACHABLE_WORDS.get(failure.errno or 0, "connect_failed")

@@ -6,8 +6,8 @@ import pytest
 
 from backends.upstream.address import RunnerAddress
 from backends.upstream.http1 import Http1Transport
-from backends.upstream.session import SessionTransport
 from backends.upstream.transport import Transport
+from tests.reference_transport.session import SessionTransport
 
 OpenTransport = Callable[..., Transport]
 OpenHttp1 = Callable[..., Http1Transport]

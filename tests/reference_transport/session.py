@@ -1,4 +1,7 @@
-"""The transport on aiohttp.ClientSession.
+"""The transport on aiohttp.ClientSession: the reference that the gateway's own is held to.
+
+It stands behind the same port, is given the same tests and the same bytes, and serves nobody
+else. Its parsing was tried by many others, and the rules about connections came first here.
 
 The session is stripped of everything that would speak or decide for itself: no cookies, no
 redirects, no decompression, no retry, no environment proxies, no headers of its own.
@@ -22,11 +25,7 @@ from backends.errors import (
     RunnerUnreachable,
 )
 from backends.upstream.address import RunnerAddress
-from backends.upstream.connector import VerifyingConnector
 from backends.upstream.countdown import Countdown
-from backends.upstream.failures import malformed_reason, unreachable_reason
-from backends.upstream.session_body import SessionBody
-from backends.upstream.session_trace import Attempt, SessionTrace
 from backends.upstream.transport import (
     ConnectionLost,
     Transport,
@@ -34,6 +33,10 @@ from backends.upstream.transport import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from tests.reference_transport.connector import VerifyingConnector
+from tests.reference_transport.failures import malformed_reason, unreachable_reason
+from tests.reference_transport.session_body import SessionBody
+from tests.reference_transport.session_trace import Attempt, SessionTrace
 
 MAX_CONNECTIONS: Final = 256
 MAX_WAITING: Final = 256

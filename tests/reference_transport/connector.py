@@ -17,7 +17,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from backends.upstream.response_handler import StrictResponseHandler
+from tests.reference_transport.response_handler import StrictResponseHandler
 
 
 class VerifyingConnector(TCPConnector):
