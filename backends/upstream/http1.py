@@ -13,7 +13,7 @@ from typing import Final
 from backends.errors import BackendError, Phase, RunnerUnreachable
 from backends.prompt import Told, Withdraw
 from backends.upstream.address import RunnerAddress
-from backends.upstream.countdown import Countdown
+from backends.upstream.http1_connect import ConnectDeadline
 from backends.upstream.http1_dial import Dialler
 from backends.upstream.http1_pool import Http1Pool
 from backends.upstream.http1_request import RequestWriter
@@ -62,7 +62,7 @@ class Http1Transport:
         head = self._writer.head(request)
         connection = self._pool.take()
         if connection is None:
-            connection = await self._pool.wait(Countdown(request.budget))
+            connection = await self._pool.wait(ConnectDeadline(request.budget))
         answered: asyncio.Future[UpstreamResponse | BackendError]
         answered = asyncio.get_running_loop().create_future()
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from backends.errors import Phase, RunnerOverloaded
-from backends.upstream.countdown import Countdown
+from backends.upstream.http1_connect import ConnectDeadline
 from backends.upstream.http1_dial import Dialler
 from backends.upstream.http1_protocol import Http1Connection
 
@@ -34,7 +34,7 @@ class Http1Pool:
         self._idle: list[Http1Connection] = []
         self._at_work = 0  # dialling or exchanging
         self._line: deque[asyncio.Future[Http1Connection | None]] = deque()
-        self._arriving: set[Countdown] = set()  # in line or dialling
+        self._arriving: set[ConnectDeadline] = set()  # in line or dialling
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
         self._all_gone = asyncio.Event()
@@ -63,7 +63,7 @@ class Http1Pool:
             connection.close()
         return None
 
-    async def wait(self, countdown: Countdown) -> Http1Connection:
+    async def wait(self, deadline: ConnectDeadline) -> Http1Connection:
         """A connection when there was none to take: whichever comes free, or a new one.
 
         Raises:
@@ -71,21 +71,21 @@ class Http1Pool:
             RunnerTimeout: dialling took too long.
             RunnerUnreachable: no connection came about.
         """
-        self._arriving.add(countdown)
+        self._arriving.add(deadline)
         try:
             if self._at_work < self._max_connections:
                 self._at_work += 1
-            elif (connection := await self._stand_in_line(countdown)) is not None:
+            elif (connection := await self._stand_in_line(deadline)) is not None:
                 return connection
-            return await self._dial(countdown)
+            return await self._dial(deadline)
         finally:
-            self._arriving.discard(countdown)
+            self._arriving.discard(deadline)
 
     async def aclose(self) -> None:
         """Fail what runs, close every connection, and see them gone."""
         self._closed = True
-        for countdown in self._arriving:
-            countdown.abort()
+        for deadline in self._arriving:
+            deadline.abort()
         self._idle.clear()
         self._sweep_later()
         for connection in tuple(self._connections):
@@ -127,14 +127,14 @@ class Http1Pool:
             self._keepalive_s = limit_s
             self._sweep_later()
 
-    async def _stand_in_line(self, countdown: Countdown) -> Http1Connection | None:
+    async def _stand_in_line(self, deadline: ConnectDeadline) -> Http1Connection | None:
         """The connection that came free; None: only its place did."""
         if len(self._line) >= self._max_waiting:
             raise RunnerOverloaded("pool_exhausted")
         place: asyncio.Future[Http1Connection | None] = asyncio.get_running_loop().create_future()
         self._line.append(place)
         try:
-            connection = await countdown.run(Phase.ADMIT, lambda: place)
+            connection = await deadline.run(Phase.ADMIT, lambda: place)
         except BaseException:
             if place.done() and not place.cancelled():
                 self._pass_on(_unless_doubtful(place.result()))
@@ -146,10 +146,10 @@ class Http1Pool:
             return connection
         return None
 
-    async def _dial(self, countdown: Countdown) -> Http1Connection:
+    async def _dial(self, deadline: ConnectDeadline) -> Http1Connection:
         connection = Http1Connection(self)
         try:
-            await countdown.run(Phase.CONNECT, lambda: self._dialler.dial(lambda: connection))
+            await deadline.run(Phase.CONNECT, lambda: self._dialler.dial(lambda: connection))
         except BaseException:
             # It may have been made, and uvloop takes it away then without a word to it.
             self.lost(connection)

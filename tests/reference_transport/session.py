@@ -25,7 +25,6 @@ from backends.errors import (
     RunnerUnreachable,
 )
 from backends.upstream.address import RunnerAddress
-from backends.upstream.countdown import Countdown
 from backends.upstream.transport import (
     ConnectionLost,
     Transport,
@@ -34,6 +33,7 @@ from backends.upstream.transport import (
     UpstreamResponse,
 )
 from tests.reference_transport.connector import VerifyingConnector
+from tests.reference_transport.countdown import Countdown
 from tests.reference_transport.failures import malformed_reason, unreachable_reason
 from tests.reference_transport.session_body import SessionBody
 from tests.reference_transport.session_trace import Attempt, SessionTrace

@@ -6,7 +6,7 @@ from typing import Self
 import aiohttp
 
 from backends.errors import BackendError, Phase, RunnerProtocolError
-from backends.upstream.countdown import Countdown
+from tests.reference_transport.countdown import Countdown
 
 
 class SessionBody:

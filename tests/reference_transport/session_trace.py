@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import tracing
 
 from backends.errors import Phase
-from backends.upstream.countdown import Countdown
+from tests.reference_transport.countdown import Countdown
 
 
 class Attempt:
