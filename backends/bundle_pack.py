@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from backends.bundle_archive import entry_name, shown
 from backends.bundle_errors import BundleRejected
 from backends.bundle_extracted import require_page
 from backends.manifest import Manifest, parse_manifest
+from backends.whole_file import replacing
 
 _LEVEL = 19  # bundles are packed once and fetched often
 
@@ -36,21 +36,14 @@ def pack(directory: Path, out: Path) -> str:
     """
     files = dict(sorted(_files(directory)))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as made:
-        try:
-            compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-            with (
-                compressor.stream_writer(made, closefd=False) as packed,
-                tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-            ):
-                for name, content in files.items():
-                    _append(tar, name, content)
-            made.flush()
-            os.fchmod(made.fileno(), 0o644)
-            os.replace(made.name, out)
-        except BaseException:
-            os.unlink(made.name)
-            raise
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    with (
+        replacing(out, mode=0o644) as made,
+        compressor.stream_writer(made, closefd=False) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, content in files.items():
+            _append(tar, name, content)
     with out.open("rb") as archive:
         return f"sha256:{hashlib.file_digest(archive, 'sha256').hexdigest()}"
 

@@ -23,6 +23,7 @@ from backends.bundle_extracted import Bundle, ExtractedBundles
 from backends.bundle_pack import pack
 from backends.file_lock import LOCK_DEADLINE_S, file_lock
 from backends.ui_url import is_content_hash
+from backends.whole_file import sync_folder
 
 __all__ = [
     "Bundle",
@@ -180,7 +181,7 @@ class BundleStore:
                 staged.seek(0)
                 self._extracted.make(digest, staged)
             os.replace(staged_path, self._archive_path(digest))
-            _sync(self._archives)
+            sync_folder(self._archives)
 
     def _stage(self, source: Path, staged: BinaryIO) -> str:
         sha256 = hashlib.sha256()
@@ -263,14 +264,6 @@ def _remember(table: dict[str, _T], digest: str, value: _T, bound: int) -> None:
     while len(table) >= bound:
         table.pop(next(iter(table)), None)
     table[digest] = value
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _storage_failed(error: OSError) -> BundleError:

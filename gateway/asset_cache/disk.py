@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from backends.contract import Pairs
+from backends.whole_file import replacing
 from gateway.asset_cache.entry import KEPT_FIELDS, Entry, Key
 
 _LARGEST_RECORD: Final = 16 * 1024
@@ -145,15 +145,9 @@ def _read(path: Path, largest: int) -> bytes | None:
 
 
 def _write(path: Path, content: bytes) -> int:
-    """Let the file appear whole; returns what it costs."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_UNNAMED, delete=False) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    """Returns what the file costs."""
+    with replacing(path, prefix=_UNNAMED) as file:
+        file.write(content)
     return max(len(content), _BLOCK)
 
 

@@ -1,11 +1,10 @@
 """The index of a bundle folder: `installs.json`, which says who has which bundle.
 
-Written whole, beside the old one, and renamed over it: a reader sees the index before or
-after a change, never between. It holds no secret, so everybody may read it.
+It is replaced as a whole: a reader sees the index before or after a change, never between.
+It holds no secret, so everybody may read it.
 """
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from backends.file_lock import file_lock
+from backends.whole_file import replacing
 from gateway.installs.contract import Install
 
 MAX_INDEX_BYTES = 64 * 1024 * 1024
@@ -71,22 +71,8 @@ def write_index(root: Path, installs: Iterable[Install]) -> None:
     """Replace the index. Whoever changes what they read holds index_lock meanwhile. Blocking."""
     ordered = sorted(installs, key=lambda one: (one.extension_slug or "", one.tenant_id))
     raw = _INDEX.dump_json(_Index(1, tuple(ordered)), exclude=_UNWRITTEN, indent=1)
-    descriptor, name = tempfile.mkstemp(dir=root, prefix=".installs.")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        os.replace(name, root / "installs.json")
-    except BaseException:
-        os.unlink(name)
-        raise
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replacing(root / "installs.json", mode=0o644, durable=True) as file:
+        file.write(raw)
 
 
 @contextmanager
