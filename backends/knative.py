@@ -1,22 +1,11 @@
 """A runner behind an ingress that many services share: told apart by Host, guarded by a token."""
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
-from backends.contract import (
-    AssetRequest,
-    AssetResponse,
-    BackendHealth,
-    BackendIdentity,
-    BackendKind,
-    BackendStats,
-    ExecuteRequest,
-    ExecuteResult,
-    RunnerBackend,
-)
+from backends.contract import AssetRequest, BackendIdentity, BackendKind
 from backends.errors import RunnerUnreachable
 from backends.knative_path.cluster import Cluster, import_client
 from backends.knative_path.cold_figures import ColdFigures
@@ -26,10 +15,8 @@ from backends.knative_path.path import KnativePath
 from backends.knative_path.serving import ServingReader
 from backends.knative_path.tls import client_context
 from backends.knative_path.token import ServiceToken
-from backends.knock import Knocks
-from backends.prompt import PromptBackend, Told, Withdraw
+from backends.remote import Reach, RemoteBackend
 from backends.settings import KnativeSettings
-from backends.ui_url import build_ui_url
 from backends.upstream.address import RunnerAddress
 from backends.upstream.open import open_transport
 from backends.upstream.runner_client import RunnerClient
@@ -39,86 +26,23 @@ _PROBE_PATH: Final = "/healthz"
 _log = structlog.get_logger("backends.knative")
 
 
-class Reach(Protocol):
-    """The way to a runner: a RunnerClient, or a KnativePath in front of one."""
-
-    async def execute(self, request: ExecuteRequest) -> ExecuteResult: ...
-    async def fetch_asset(self, request: AssetRequest) -> AssetResponse: ...
-    def begin_execute(
-        self, request: ExecuteRequest, told: Told[ExecuteResult]
-    ) -> Withdraw | None: ...
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None: ...
-    async def knock(self, service_token: str | None, *, timeout_s: float) -> None: ...
-    async def health(self) -> BackendHealth: ...
-    def stats(self) -> BackendStats: ...
-    def facts(self) -> dict[str, object]: ...
-    async def aclose(self) -> None: ...
-
-
-class KnativeBackend:
+class KnativeBackend(RemoteBackend):
     """The runner protocol through an ingress."""
 
     def __init__(
         self, reach: Reach, settings: KnativeSettings, address: RunnerAddress, *, host: str | None
     ) -> None:
-        self._reach = reach
-        self._settings = settings
-        self._host = host
-        self.identity = BackendIdentity(kind=BackendKind.KNATIVE, name=address.origin)
-
-    async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
-        return await self._reach.execute(request)
-
-    async def fetch_asset(self, request: AssetRequest, /) -> AssetResponse:
-        return await self._reach.fetch_asset(request)
-
-    def begin_execute(
-        self, request: ExecuteRequest, told: Told[ExecuteResult], /
-    ) -> Withdraw | None:
-        return self._reach.begin_execute(request, told)
-
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse], /) -> Withdraw | None:
-        return self._reach.begin_asset(request, told)
-
-    def resolve_ui_url(
-        self,
-        extension_id: str,
-        content_hash: str,
-        client_path: str = "/",
-        *,
-        tenant_id: str | None = None,
-    ) -> str:
-        return build_ui_url(
-            self._settings.public_base, extension_id, content_hash, client_path, tenant_id=tenant_id
+        super().__init__(
+            reach,
+            BackendIdentity(kind=BackendKind.KNATIVE, name=address.origin),
+            public_base=settings.public_base,
+            facts={"host": host, "token": "file" if settings.token_file else "none"},
         )
-
-    async def knock(self, service_token: str | None, /, *, timeout_s: float) -> None:
-        await self._reach.knock(service_token, timeout_s=timeout_s)
-
-    async def health(self) -> BackendHealth:
-        return await self._reach.health()
-
-    async def metadata(self) -> Mapping[str, object]:
-        return {
-            "kind": self.identity.kind,
-            "host": self._host,
-            "token": "file" if self._settings.token_file else "none",
-            **self._reach.facts(),
-        }
-
-    def stats(self) -> BackendStats:
-        return self._reach.stats()
-
-    async def warm(self, content_hash: str, /) -> None:
-        """Nothing: the runner protocol cannot warm a bundle without its tenant."""
 
     def page_fetched(self, page: AssetRequest, /) -> None:
         """Warm the handler of this page's extension, when the settings say so."""
         if isinstance(self._reach, KnativePath):
             self._reach.page_fetched(page)
-
-    async def aclose(self) -> None:
-        await self._reach.aclose()
 
 
 async def open_knative(settings: KnativeSettings) -> KnativeBackend:
@@ -223,8 +147,3 @@ async def _open_serving(settings: KnativeSettings) -> ServingReader | None:
 def _told_host(serving: ServingReader | None) -> str | None:
     url = serving.state.url if serving is not None else None
     return urlsplit(url).netloc or None if url else None
-
-
-_guard: type[RunnerBackend] = KnativeBackend
-_prompt_guard: type[PromptBackend] = KnativeBackend
-_knock_guard: type[Knocks] = KnativeBackend
