@@ -17,18 +17,18 @@ T = TypeVar("T")
 Outcome: TypeAlias = T | BackendError | Coroutine[Any, Any, T]
 """What became of a call: its answer, its failure, or a coroutine that ends in one of them."""
 
-Told: TypeAlias = Callable[[Outcome[T]], None]
-"""The callback, called once with the outcome. It never raises, and must run a coroutine."""
+Callback: TypeAlias = Callable[[Outcome[T]], None]
+"""Called once with the outcome. It never raises, and must run a coroutine that it gets."""
 
-Withdraw = Callable[[], None]
-"""Cancels the call: the callback will not be called. Safe to call at any time."""
+Cancel = Callable[[], None]
+"""Cancels a pending call: its callback will not be called. Safe to call at any time."""
 
 
 @runtime_checkable
 class PromptBackend(Protocol):
     """What some backends offer besides RunnerBackend, with the same outcomes and rules."""
 
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse], /) -> Withdraw | None:
+    def begin_asset(self, request: AssetRequest, done: Callback[AssetResponse], /) -> Cancel | None:
         """Begin `fetch_asset`; None: nothing was done, and `fetch_asset` has to be awaited.
 
         Raises:
@@ -36,6 +36,6 @@ class PromptBackend(Protocol):
         """
 
     def begin_execute(
-        self, request: ExecuteRequest, told: Told[ExecuteResult], /
-    ) -> Withdraw | None:
+        self, request: ExecuteRequest, done: Callback[ExecuteResult], /
+    ) -> Cancel | None:
         """Begin `execute`, likewise."""

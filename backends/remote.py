@@ -14,7 +14,7 @@ from backends.contract import (
     RunnerBackend,
 )
 from backends.knock import Knocks
-from backends.prompt import PromptBackend, Told, Withdraw
+from backends.prompt import Callback, Cancel, PromptBackend
 from backends.ui_url import build_ui_url
 
 
@@ -24,9 +24,11 @@ class Reach(Protocol):
     async def execute(self, request: ExecuteRequest) -> ExecuteResult: ...
     async def fetch_asset(self, request: AssetRequest) -> AssetResponse: ...
     def begin_execute(
-        self, request: ExecuteRequest, told: Told[ExecuteResult]
-    ) -> Withdraw | None: ...
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None: ...
+        self, request: ExecuteRequest, done: Callback[ExecuteResult]
+    ) -> Cancel | None: ...
+    def begin_asset(
+        self, request: AssetRequest, done: Callback[AssetResponse]
+    ) -> Cancel | None: ...
     async def knock(self, service_token: str | None, *, timeout_s: float) -> None: ...
     async def health(self) -> BackendHealth: ...
     def stats(self) -> BackendStats: ...
@@ -63,12 +65,12 @@ class RemoteBackend:
         return await self._reach.fetch_asset(request)
 
     def begin_execute(
-        self, request: ExecuteRequest, told: Told[ExecuteResult], /
-    ) -> Withdraw | None:
-        return self._reach.begin_execute(request, told)
+        self, request: ExecuteRequest, done: Callback[ExecuteResult], /
+    ) -> Cancel | None:
+        return self._reach.begin_execute(request, done)
 
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse], /) -> Withdraw | None:
-        return self._reach.begin_asset(request, told)
+    def begin_asset(self, request: AssetRequest, done: Callback[AssetResponse], /) -> Cancel | None:
+        return self._reach.begin_asset(request, done)
 
     def resolve_ui_url(
         self,

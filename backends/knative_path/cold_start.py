@@ -29,7 +29,7 @@ from backends.knative_path.cold_figures import ColdFigures
 from backends.knative_path.cut_off import WatchedBody
 from backends.knative_path.service import ServiceState
 from backends.knative_path.statuses import JUDGED, TEXT_BYTES, Speaker, Verdict, verdict
-from backends.prompt import Outcome, Told, Withdraw
+from backends.prompt import Callback, Cancel, Outcome
 from backends.upstream.bodies import WholeBody, content_length, read_whole
 from backends.upstream.transport import (
     PromptTransport,
@@ -57,7 +57,7 @@ _log = structlog.get_logger("backends.knative")
 
 
 @dataclass(slots=True)
-class Call:
+class CallContext:
     """What one call and its transport share, by way of `current_call`.
 
     Attributes:
@@ -69,7 +69,7 @@ class Call:
     queued_s: float = 0.0
 
 
-current_call: ContextVar[Call | None] = ContextVar("knative_call", default=None)
+current_call: ContextVar[CallContext | None] = ContextVar("knative_call", default=None)
 
 
 class ColdStart:
@@ -114,22 +114,22 @@ class ColdStart:
     async def exchange(self, request: UpstreamRequest, /) -> UpstreamResponse:
         return await self._attempts(request, None, time.monotonic())
 
-    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+    def begin(self, request: UpstreamRequest, done: Callback[UpstreamResponse], /) -> Cancel | None:
         """Begin it, unless it might have to wait for a start."""
         if self._prompt is None or (self._budget_s > 0 and self.cold):
             return None
         began = time.monotonic()
 
-        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+        def on_outcome(outcome: Outcome[UpstreamResponse]) -> None:
             if isinstance(outcome, Coroutine):
-                told(outcome)  # what a pool has still to do is no answer of a proxy's
+                done(outcome)  # what a pool has still to do is no answer of a proxy's
             elif isinstance(outcome, BackendError) or outcome.status in JUDGED or self._waiting:
-                told(self._attempts(request, outcome, began))
+                done(self._attempts(request, outcome, began))
             else:
                 self._answered_at = time.monotonic()
-                told(_watched(outcome))
+                done(_watched(outcome))
 
-        return self._prompt.begin(self._within_theirs(request, None), heard)
+        return self._prompt.begin(self._within_theirs(request, None), on_outcome)
 
     async def _attempts(
         self, request: UpstreamRequest, first: UpstreamResponse | BackendError | None, began: float
@@ -139,7 +139,7 @@ class ColdStart:
         Args:
             first: what came of the first one, when that has been made.
         """
-        call = current_call.get() or Call("")
+        call = current_call.get() or CallContext("")
         ends = min(
             began + self._budget_s,
             request.budget.head_by or math.inf,
@@ -165,7 +165,7 @@ class ColdStart:
                 return _watched(outcome)
             pause = _pause(attempt)
             if now + pause >= ends or not _worth_waiting(outcome, request.method, cold=cold):
-                raise self._told(outcome.failure, call, cold=cold)
+                raise self._with_retry_after(outcome.failure, call, cold=cold)
             self.retries += 1
             _log.info(
                 "call_waits_for_runner", said_by=outcome.speaker, error=outcome.failure.reason
@@ -249,7 +249,9 @@ class ColdStart:
             )
         return request if budget is request.budget else replace(request, budget=budget)
 
-    def _told(self, failure: BackendError, call: Call, *, cold: bool) -> BackendError:
+    def _with_retry_after(
+        self, failure: BackendError, call: CallContext, *, cold: bool
+    ) -> BackendError:
         """The failure with a Retry-After that comes from what starts took so far."""
         if cold and isinstance(failure, RunnerOverloaded | RunnerUnreachable):
             expected = self._figures.retry_after_s(call.extension)

@@ -8,7 +8,7 @@ import structlog
 from backends.contract import Pairs
 from backends.errors import BackendError
 from backends.knative_path.token import ServiceToken
-from backends.prompt import Outcome, Told, Withdraw
+from backends.prompt import Callback, Cancel, Outcome
 from backends.upstream.bodies import discard
 from backends.upstream.transport import (
     PromptTransport,
@@ -50,20 +50,20 @@ class Door:
         response = await self._transport.exchange(self._addressed(request, token))
         return response if response.status != 401 else await self._renewed(request, token, response)
 
-    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+    def begin(self, request: UpstreamRequest, done: Callback[UpstreamResponse], /) -> Cancel | None:
         if self._prompt is None:
             return None
         token = self._read()
 
-        def heard(outcome: Outcome[UpstreamResponse]) -> None:
+        def on_outcome(outcome: Outcome[UpstreamResponse]) -> None:
             if isinstance(outcome, UpstreamResponse):
-                told(outcome if outcome.status != 401 else self._renewed(request, token, outcome))
+                done(outcome if outcome.status != 401 else self._renewed(request, token, outcome))
             elif isinstance(outcome, BackendError):
-                told(outcome)
+                done(outcome)
             else:
-                told(self._late(request, token, outcome))
+                done(self._late(request, token, outcome))
 
-        return self._prompt.begin(self._addressed(request, token), heard)
+        return self._prompt.begin(self._addressed(request, token), on_outcome)
 
     def stats(self) -> TransportStats:
         return self._transport.stats()

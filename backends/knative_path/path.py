@@ -17,11 +17,11 @@ from backends.contract import (
 from backends.knative_path.admission import HANDLERS, Admission
 from backends.knative_path.breaker import Breaker, Circuit, was_reached
 from backends.knative_path.cold_figures import ColdFigures
-from backends.knative_path.cold_start import Call, ColdStart, current_call
+from backends.knative_path.cold_start import CallContext, ColdStart, current_call
 from backends.knative_path.service import ServiceState
 from backends.knative_path.serving import ServingReader
 from backends.knative_path.warming import Warming
-from backends.prompt import Outcome, Told, Withdraw
+from backends.prompt import Callback, Cancel, Outcome
 from backends.upstream.health import probe
 from backends.upstream.runner_client import HEALTH_BUDGET_S, RunnerClient
 from backends.upstream.transport import Budget, Transport, UpstreamRequest, UpstreamResponse
@@ -110,50 +110,52 @@ class KnativePath:
         """One UI file. Files stand in no line: handlers leave connections for them."""
         return await self._watched(request.extension_id, lambda: self._client.fetch_asset(request))
 
-    def begin_execute(self, request: ExecuteRequest, told: Told[ExecuteResult]) -> Withdraw | None:
+    def begin_execute(
+        self, request: ExecuteRequest, done: Callback[ExecuteResult]
+    ) -> Cancel | None:
         """See PromptBackend.begin_execute: for a warm service whose line is empty."""
         extension = request.context.extension_id
         if self._breaker.circuit is not Circuit.CLOSED or not self._admission.enter(extension):
             return None
 
-        def heard(outcome: Outcome[ExecuteResult]) -> None:
+        def on_outcome(outcome: Outcome[ExecuteResult]) -> None:
             if isinstance(outcome, Coroutine):
-                told(self._late(extension, outcome, in_line=True))
+                done(self._late(extension, outcome, in_line=True))
                 return
             self._admission.leave(extension)
             self._breaker.record(was_reached(outcome), probe=None)
             if self._warming is not None and isinstance(outcome, ExecuteResult):
                 self._warming.called(request.context.content_hash)
-            told(outcome)
+            done(outcome)
 
-        withdraw = None
+        cancel = None
         try:
-            withdraw = self._client.begin_execute(request, heard)
+            cancel = self._client.begin_execute(request, on_outcome)
         finally:
-            if withdraw is None:
+            if cancel is None:
                 self._admission.leave(extension)
-        if withdraw is None:
+        if cancel is None:
             return None
 
         def leave() -> None:
-            withdraw()
+            cancel()
             self._admission.leave(extension)
 
         return leave
 
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None:
+    def begin_asset(self, request: AssetRequest, done: Callback[AssetResponse]) -> Cancel | None:
         """See PromptBackend.begin_asset: for a warm service."""
         if self._breaker.circuit is not Circuit.CLOSED:
             return None
 
-        def heard(outcome: Outcome[AssetResponse]) -> None:
+        def on_outcome(outcome: Outcome[AssetResponse]) -> None:
             if isinstance(outcome, Coroutine):
-                told(self._late(request.extension_id, outcome, in_line=False))
+                done(self._late(request.extension_id, outcome, in_line=False))
                 return
             self._breaker.record(was_reached(outcome), probe=None)
-            told(outcome)
+            done(outcome)
 
-        return self._client.begin_asset(request, heard)
+        return self._client.begin_asset(request, on_outcome)
 
     def page_fetched(self, page: AssetRequest) -> None:
         """Warm its handler beside the traffic, when that is wanted and of any use."""
@@ -170,12 +172,12 @@ class KnativePath:
         if state is not None and not state.serving:
             detail = "service_not_ready" if state.url else "service_unknown"
             return BackendHealth(readiness=Readiness.DOWN, detail=detail)
-        asked = await (probe(self._probe) if self._quiet_probe else self._client.health())
-        if state is None or asked.readiness is Readiness.DOWN or asked.detail:
-            return asked
+        health = await (probe(self._probe) if self._quiet_probe else self._client.health())
+        if state is None or health.readiness is Readiness.DOWN or health.detail:
+            return health
         if not (state.ready and state.current):
-            return replace(asked, detail="rollout_in_progress")
-        return replace(asked, detail="scaled_to_zero" if state.asleep else "")
+            return replace(health, detail="rollout_in_progress")
+        return replace(health, detail="scaled_to_zero" if state.asleep else "")
 
     def stats(self) -> BackendStats:
         """What the pool holds, and what starts took."""
@@ -218,28 +220,28 @@ class KnativePath:
 
     async def _watched(self, extension: str, run: Callable[[], Awaitable[T]]) -> T:
         with self._breaker.call():
-            return await self._told_of_waiting(extension, run())
+            return await self._with_queue_time(extension, run())
 
     async def _late(self, extension: str, outcome: Awaitable[T], *, in_line: bool) -> T:
         """The rest of a call that was begun; `in_line` when it holds a place."""
         try:
             with self._breaker.watching():
-                return await self._told_of_waiting(extension, outcome)
+                return await self._with_queue_time(extension, outcome)
         finally:
             if in_line:
                 self._admission.leave(extension)
 
-    async def _told_of_waiting(self, extension: str, outcome: Awaitable[T]) -> T:
+    async def _with_queue_time(self, extension: str, outcome: Awaitable[T]) -> T:
         """The outcome, which says how long its call waited for a start."""
-        call = Call(extension)
-        token = current_call.set(call)
+        context = CallContext(extension)
+        token = current_call.set(context)
         try:
             result = await outcome
         finally:
             current_call.reset(token)
-        if call.queued_s < _WORTH_TELLING_S:
+        if context.queued_s < _WORTH_TELLING_S:
             return result
-        return replace(result, queued_ms=(result.queued_ms or 0.0) + call.queued_s * 1000)
+        return replace(result, queued_ms=(result.queued_ms or 0.0) + context.queued_s * 1000)
 
     async def _probe(self) -> UpstreamResponse:
         """As an ingress controller asks: activator and queue-proxy answer, and nobody is woken."""

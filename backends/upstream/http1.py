@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from backends.errors import BackendError, Phase, RunnerUnreachable
-from backends.prompt import Told, Withdraw
+from backends.prompt import Callback, Cancel
 from backends.upstream.address import RunnerAddress
 from backends.upstream.http1_connect import ConnectDeadline
 from backends.upstream.http1_dial import Dialler
@@ -66,29 +66,29 @@ class Http1Transport:
         answered: asyncio.Future[UpstreamResponse | BackendError]
         answered = asyncio.get_running_loop().create_future()
 
-        def heard(outcome: UpstreamResponse | BackendError) -> None:
+        def on_answer(outcome: UpstreamResponse | BackendError) -> None:
             if not answered.done():  # cancelled, and its owner has had no turn to say so
                 answered.set_result(outcome)
 
-        connection.begin(request, head, heard)
+        connection.begin(request, head, on_answer)
         try:
             outcome = await answered
         except BaseException:
-            connection.withdraw(heard)
+            connection.cancel(on_answer)
             raise
         if isinstance(outcome, BackendError):
             raise outcome from None
         return outcome
 
-    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+    def begin(self, request: UpstreamRequest, done: Callback[UpstreamResponse], /) -> Cancel | None:
         if self._closed:
             return None
         head = self._writer.head(request)
         connection = self._pool.take()
         if connection is None:
             return None
-        connection.begin(request, head, told)
-        return partial(connection.withdraw, told)
+        connection.begin(request, head, done)
+        return partial(connection.cancel, done)
 
     def stats(self) -> TransportStats:
         pool = self._pool

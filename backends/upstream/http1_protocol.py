@@ -21,8 +21,8 @@ from backends.upstream.transport import (
 
 _PIECE_BYTES: Final = 256 * 1024
 
-Heard = Callable[[UpstreamResponse | BackendError], None]
-"""Hears the head of an answer, or why there is none."""
+OnAnswer = Callable[[UpstreamResponse | BackendError], None]
+"""Called once with the head of an answer, or with why there is none."""
 
 
 class Owner(Protocol):
@@ -54,7 +54,7 @@ class Http1Connection(asyncio.Protocol):
         self._whole = WholeAnswerReader()
         self._reader = AnswerReader()
         self._deadline = Deadline(self._expired)
-        self._heard: Heard | None = None  # None: no exchange is under way
+        self._on_answer: OnAnswer | None = None  # None: no exchange is under way
         self._awaits_head = False
         self._is_parsing = False  # the answer did not come in one read: `_reader` has it
         self._body: Http1Body | None = None
@@ -69,11 +69,11 @@ class Http1Connection(asyncio.Protocol):
         """Nothing came since the last answer ended, not even bytes that nobody has read yet."""
         return not self._transport.beneath.is_closing() and not self._incoming.poll(0)
 
-    def begin(self, request: UpstreamRequest, head: bytes, heard: Heard) -> None:
-        """Send a request; `heard` gets its outcome."""
+    def begin(self, request: UpstreamRequest, head: bytes, on_answer: OnAnswer) -> None:
+        """Send a request; its outcome goes to `on_answer`."""
         self.exchanges += 1
         self._budget: Budget = request.budget
-        self._heard = heard
+        self._on_answer = on_answer
         self._awaits_head = True
         self._is_parsing = False
         self._head_only = request.method == "HEAD"
@@ -91,14 +91,14 @@ class Http1Connection(asyncio.Protocol):
             self._unsent = memoryview(body)
             self._send_more()
 
-    def withdraw(self, heard: Heard) -> None:
-        """Whoever began the exchange that `heard` hears of is gone."""
-        if self._heard is heard:
+    def cancel(self, on_answer: OnAnswer) -> None:
+        """Abandon the exchange that was begun with `on_answer`, if it is still under way."""
+        if self._on_answer is on_answer:
             self.abandon()
 
     def close(self) -> None:
         """End it now, with whatever it was doing."""
-        if self._heard is not None:
+        if self._on_answer is not None:
             phase = Phase.FIRST_BYTE if self._awaits_head else Phase.IDLE
             self._fail(RunnerProtocolError("backend_closed", phase=phase))
         else:
@@ -133,12 +133,12 @@ class Http1Connection(asyncio.Protocol):
         self._owner.made(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._heard is None or (self._is_parsing and self._reader.complete):
+        if self._on_answer is None or (self._is_parsing and self._reader.complete):
             self._transport.abort()  # it answers nobody, and would pass for the next answer
         elif self._is_parsing:
             self._parse(data)
         elif not self._head_only and (whole := self._whole.read(data)) is not None:
-            self._answer_whole(self._heard, whole)
+            self._answer_whole(self._on_answer, whole)
         else:
             self._is_parsing = True
             self._reader.expect(head_only=self._head_only)
@@ -189,16 +189,16 @@ class Http1Connection(asyncio.Protocol):
                     return
                 self._deadline.lift()
                 body.put(content, complete=reader.complete)
-        elif reader.head_complete and self._heard is not None:
-            self._answer(self._heard)
+        elif reader.head_complete and self._on_answer is not None:
+            self._answer(self._on_answer)
 
-    def _answer_whole(self, heard: Heard, whole: WholeAnswer) -> None:
+    def _answer_whole(self, on_answer: OnAnswer, whole: WholeAnswer) -> None:
         """The connection is free before anybody hears of it: the next call may take it."""
         status, headers, body = whole
         self._over(reusable=self._is_undisturbed())
-        heard(UpstreamResponse(status=status, headers=headers, body=body))
+        on_answer(UpstreamResponse(status=status, headers=headers, body=body))
 
-    def _answer(self, heard: Heard) -> None:
+    def _answer(self, on_answer: OnAnswer) -> None:
         self._awaits_head = False
         reader = self._reader
         if reader.idle_limit_s:
@@ -206,13 +206,13 @@ class Http1Connection(asyncio.Protocol):
         status, headers, content = reader.status, reader.headers, reader.take()
         if reader.complete and len(content) <= SMALL_BYTES:
             self._over(reusable=self._is_reusable())
-            heard(UpstreamResponse(status=status, headers=headers, body=WholeBody(content)))
+            on_answer(UpstreamResponse(status=status, headers=headers, body=WholeBody(content)))
             return
         self._deadline.lift()
         self._budget = self._budget.of_body(headers)
         body = self._body = Http1Body(self)
         body.put(content, complete=reader.complete)
-        heard(UpstreamResponse(status=status, headers=headers, body=body))
+        on_answer(UpstreamResponse(status=status, headers=headers, body=body))
 
     def _is_reusable(self) -> bool:
         reader = self._reader
@@ -231,7 +231,7 @@ class Http1Connection(asyncio.Protocol):
         )
 
     def _over(self, *, reusable: bool) -> None:
-        self._heard = self._body = self._unsent = None
+        self._on_answer = self._body = self._unsent = None
         self._awaits_head = False
         self._deadline.lift()
         if not reusable:
@@ -243,10 +243,10 @@ class Http1Connection(asyncio.Protocol):
         self._fail(self._deadline.failure())
 
     def _fail(self, failure: BackendError) -> None:
-        heard, body, awaits_head = self._heard, self._body, self._awaits_head
+        on_answer, body, awaits_head = self._on_answer, self._body, self._awaits_head
         self._over(reusable=False)
-        if awaits_head and heard is not None:
-            heard(failure)
+        if awaits_head and on_answer is not None:
+            on_answer(failure)
         elif body is not None:
             body.fail(failure)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from backends.errors import BackendError
-from backends.prompt import Told, Withdraw
+from backends.prompt import Callback, Cancel
 from backends.upstream.transport import (
     ConnectionLost,
     PromptTransport,
@@ -52,9 +52,9 @@ class RetryOnce:
                 raise
             return await self._again(request, lost)
 
-    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
-        """Begin it; what is told has still to be shown to `second_attempt` or `watched`."""
-        return None if self._prompt is None else self._prompt.begin(request, told)
+    def begin(self, request: UpstreamRequest, done: Callback[UpstreamResponse], /) -> Cancel | None:
+        """Begin it; its outcome has still to be shown to `second_attempt` or `watched`."""
+        return None if self._prompt is None else self._prompt.begin(request, done)
 
     def second_attempt(
         self, failure: BackendError, request: UpstreamRequest

@@ -23,7 +23,7 @@ from backends.header_policy import (
     to_runner,
     warmup_to_runner,
 )
-from backends.prompt import Outcome, Told, Withdraw
+from backends.prompt import Callback, Cancel, Outcome
 from backends.settings import Timeouts
 from backends.upstream.address import RunnerAddress
 from backends.upstream.assets import RunnerSite, asset_response, asset_target, ready_response
@@ -44,7 +44,8 @@ HEALTH_BUDGET_S: Final = 2.0
 _LET_IN: Final = frozenset({200, 400, 422})
 """What a runner says of an envelope without content, which it has looked at then."""
 
-_Answered = Outcome[UpstreamResponse]  # spelled once: an inner function's are read at each call
+# Spelled once: the annotations of an inner function are evaluated whenever it is made.
+_UpstreamOutcome = Outcome[UpstreamResponse]
 
 
 class RunnerClient:
@@ -76,56 +77,60 @@ class RunnerClient:
 
     async def execute(self, request: ExecuteRequest) -> ExecuteResult:
         """POST /v1/execute; the answer's last byte within request.timeout_s."""
-        response = await self._transport.exchange(self._execution(request))
+        response = await self._transport.exchange(self._execute_request(request))
         return await self._result(response)
 
-    def begin_execute(self, request: ExecuteRequest, told: Told[ExecuteResult]) -> Withdraw | None:
+    def begin_execute(
+        self, request: ExecuteRequest, done: Callback[ExecuteResult]
+    ) -> Cancel | None:
         """See PromptBackend.begin_execute."""
-        asked = self._execution(request)
+        outgoing = self._execute_request(request)
 
-        def heard(outcome: _Answered) -> None:
+        def on_outcome(outcome: _UpstreamOutcome) -> None:
             if isinstance(outcome, UpstreamResponse):
                 if not isinstance(outcome.body, WholeBody):
-                    told(self._result(outcome))
+                    done(self._result(outcome))
                     return
                 try:
                     result = self._whole_result(outcome, outcome.body)
                 except BackendError as failure:
-                    told(failure)
+                    done(failure)
                 else:
-                    told(result)
+                    done(result)
             elif isinstance(outcome, BackendError):
-                again = self._transport.second_attempt(outcome, asked)
-                told(outcome if again is None else self._result(again))
+                again = self._transport.second_attempt(outcome, outgoing)
+                done(outcome if again is None else self._result(again))
             else:
-                told(self._result(self._transport.watched(outcome, asked)))
+                done(self._result(self._transport.watched(outcome, outgoing)))
 
-        return self._transport.begin(asked, heard)
+        return self._transport.begin(outgoing, on_outcome)
 
     async def fetch_asset(self, request: AssetRequest) -> AssetResponse:
         """GET or HEAD of one UI file; the first byte within request.timeout_s."""
-        asked = self._question(request)
-        return await self._late_asset(self._transport.exchange(asked), request, asked)
+        outgoing = self._asset_request(request)
+        return await self._late_asset(self._transport.exchange(outgoing), request, outgoing)
 
-    def begin_asset(self, request: AssetRequest, told: Told[AssetResponse]) -> Withdraw | None:
+    def begin_asset(self, request: AssetRequest, done: Callback[AssetResponse]) -> Cancel | None:
         """See PromptBackend.begin_asset."""
-        asked = self._question(request)
+        outgoing = self._asset_request(request)
 
-        def heard(outcome: _Answered) -> None:
+        def on_outcome(outcome: _UpstreamOutcome) -> None:
             if isinstance(outcome, UpstreamResponse):
                 try:
                     ready = ready_response(outcome, request, self._site)
                 except BackendError as failure:
-                    told(failure)
+                    done(failure)
                 else:
-                    told(self._late_asset(outcome, request, asked) if ready is None else ready)
+                    done(self._late_asset(outcome, request, outgoing) if ready is None else ready)
             elif isinstance(outcome, BackendError):
-                again = self._transport.second_attempt(outcome, asked)
-                told(outcome if again is None else self._late_asset(again, request, asked))
+                again = self._transport.second_attempt(outcome, outgoing)
+                done(outcome if again is None else self._late_asset(again, request, outgoing))
             else:
-                told(self._late_asset(self._transport.watched(outcome, asked), request, asked))
+                done(
+                    self._late_asset(self._transport.watched(outcome, outgoing), request, outgoing)
+                )
 
-        return self._transport.begin(asked, heard)
+        return self._transport.begin(outgoing, on_outcome)
 
     async def warm_up(self, page: AssetRequest) -> None:
         """POST /warmup: make the handler of a page's bundle ready. Its answer changes nothing.
@@ -207,7 +212,7 @@ class RunnerClient:
         """Close every connection; calls still running fail with a BackendError."""
         await self._transport.aclose()
 
-    def _execution(self, request: ExecuteRequest) -> UpstreamRequest:
+    def _execute_request(self, request: ExecuteRequest) -> UpstreamRequest:
         return UpstreamRequest(
             method="POST",
             target=f"{self._address.base_path}/v1/execute",
@@ -244,7 +249,7 @@ class RunnerClient:
         except EnvelopeError as broken:
             raise RunnerProtocolError(broken.reason, phase=Phase.BODY) from None
 
-    def _question(self, request: AssetRequest) -> UpstreamRequest:
+    def _asset_request(self, request: AssetRequest) -> UpstreamRequest:
         return UpstreamRequest(
             method=request.method,
             target=asset_target(self._address, request),
@@ -259,10 +264,10 @@ class RunnerClient:
         self,
         answered: UpstreamResponse | Awaitable[UpstreamResponse],
         request: AssetRequest,
-        asked: UpstreamRequest,
+        outgoing: UpstreamRequest,
     ) -> AssetResponse:
         response = answered if isinstance(answered, UpstreamResponse) else await answered
-        by = asked.budget.head_by or math.inf
+        by = outgoing.budget.head_by or math.inf
         return await asset_response(response, request, self._site, first_byte_by=by)
 
     def _budget(

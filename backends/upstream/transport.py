@@ -9,7 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from backends.contract import ByteStream, Pairs
 from backends.errors import Phase, RunnerProtocolError
-from backends.prompt import Told, Withdraw
+from backends.prompt import Callback, Cancel
 from backends.upstream.bodies import is_event_stream
 from backends.value import value
 
@@ -118,7 +118,7 @@ class Transport(Protocol):
 class PromptTransport(Transport, Protocol):
     """A transport that can begin an exchange on the spot; see backends.prompt."""
 
-    def begin(self, request: UpstreamRequest, told: Told[UpstreamResponse], /) -> Withdraw | None:
+    def begin(self, request: UpstreamRequest, done: Callback[UpstreamResponse], /) -> Cancel | None:
         """Send it over a connection that waits for one; None: there is none, use `exchange`.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from backends.contract import ByteStream, Pairs
-from backends.prompt import Withdraw
+from backends.prompt import Cancel
 from backends.upstream.http1_body import Http1Body
 from gateway.answer import BODILESS, Answer
 from gateway.fast_path.parts import FastProtocol, Parts, Target
@@ -40,14 +40,14 @@ class Exchange:
         "_answer",
         "_began",
         "_body_bytes",
+        "_cancel_call",
         "_facts",
         "_parts",
         "_policies",
         "_protocol",
+        "_settled",
         "_streamed",
         "_target",
-        "_told",
-        "_withdraw",
         "request",
     )
 
@@ -77,8 +77,8 @@ class Exchange:
             self,
             live,
         )
-        self._admitted = self._told = False
-        self._withdraw: Withdraw | None = None
+        self._admitted = self._settled = False
+        self._cancel_call: Cancel | None = None
         self._streamed: Answer | None = None
         self._body_bytes = 0
         self._answer: web.StreamResponse | None = None
@@ -109,10 +109,10 @@ class Exchange:
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more; unlike a task's, at once."""
-        if self._told or self._withdraw is None:
+        if self._settled or self._cancel_call is None:
             return
-        self._told = True
-        self._withdraw()
+        self._settled = True
+        self._cancel_call()
         self._leave()
         self._parts.in_flight.end(self.request)
         self._end(ABANDONED, None, metrics.ABANDONED)
@@ -153,15 +153,15 @@ class Exchange:
         return None if route.early is None else route.early(request)
 
     def _is_begun(self) -> bool:
-        """Whether the runner has been asked, and will be heard."""
+        """Whether the call to the runner is on its way; its outcome comes to `_done`."""
         route = self._target.route
         if route.prompt is None:
             return False
         route.token(self.request)
-        self._withdraw = route.prompt(self.request, self._done)
-        if self._withdraw is None:
+        self._cancel_call = route.prompt(self.request, self._done)
+        if self._cancel_call is None:
             return False
-        if not self._told:
+        if not self._settled:
             self._parts.in_flight.begin(self.request)
             self._protocol.hold(self)
         return True
@@ -169,7 +169,7 @@ class Exchange:
     def _done(
         self, came: web.StreamResponse | Exception | Coroutine[Any, Any, web.StreamResponse]
     ) -> None:
-        self._told = True
+        self._settled = True
         protocol = self._protocol
         if isinstance(came, Answer) and protocol.transport is not None:
             self._send(came)
@@ -313,7 +313,7 @@ class Exchange:
             len(whole) if whole else 0,
             self._body_bytes or request.streamed_bytes,
         )
-        self._withdraw = None
+        self._cancel_call = None
         request.let_go()
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
-from backends.prompt import Withdraw
+from backends.prompt import Cancel
 from gateway.answer import Answer
 from gateway.dispatch import Handler
 from gateway.fast_path.heads import Heads
@@ -30,7 +30,7 @@ Early = Callable[[FastRequest], Answer | None]
 Done = Callable[[web.StreamResponse | Exception | Coroutine[Any, Any, web.StreamResponse]], None]
 """Called once with the outcome: an answer, a failure, or a coroutine that ends in one of them."""
 
-Prompt = Callable[[FastRequest, Done], Withdraw | None]
+Prompt = Callable[[FastRequest, Done], Cancel | None]
 """The handler by callback: returns how to cancel what it began; None: run the handler instead."""
 
 

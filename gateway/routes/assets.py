@@ -9,7 +9,7 @@ from aiohttp import web
 from backends.asset_path import may_be_page
 from backends.contract import AssetRequest, AssetResponse, Pairs, is_identifier
 from backends.header_policy import client_to_asset
-from backends.prompt import Withdraw
+from backends.prompt import Cancel
 from backends.ui_url import is_content_hash
 from backends.upstream.bodies import WholeBody, content_length
 from gateway.answer import Answer
@@ -21,7 +21,7 @@ from gateway.live import Live
 from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import delegated, live_of
 from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
-from gateway.routes.prompt import Prompted
+from gateway.routes.prompt import PendingCall
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import decoded, query_pairs, split_raw, without_fields
 from gateway.ui_reload import asking_for_all, with_script
@@ -93,7 +93,7 @@ def early_asset(request: FastRequest) -> Answer | None:
     return Answer(hit.status, hit.headers, hit.body, again=again)
 
 
-def prompt_asset(request: FastRequest, done: Done) -> Withdraw | None:
+def prompt_asset(request: FastRequest, done: Done) -> Cancel | None:
     """`asset` for the plain case: the runner's own answer, passed on."""
     live = request.live
     backend = live.slot.current.prompt
@@ -107,10 +107,10 @@ def prompt_asset(request: FastRequest, done: Done) -> Withdraw | None:
     tenant = tenant_of_page(request, address)
     note(request, tenant=tenant, extension=address.extension)
     asked = _question(request, address, tenant, live)
-    return _Prompted(request, live, done).begin(backend.begin_asset, asked)
+    return _PendingAsset(request, live, done).begin(backend.begin_asset, asked)
 
 
-class _Prompted(Prompted[AssetResponse]):
+class _PendingAsset(PendingCall[AssetResponse]):
     __slots__ = ()
 
     def whole(self, outcome: AssetResponse) -> Answer | None:

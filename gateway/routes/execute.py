@@ -13,7 +13,7 @@ from backends.contract import ExecuteRequest, ExecuteResult, Limits, Pairs
 from backends.envelope import guest_timeout_ms
 from backends.header_policy import client_to_guest, guest_to_client
 from backends.idempotency_scope import scoped_key
-from backends.prompt import Withdraw
+from backends.prompt import Cancel
 from gateway.answer import Answer
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest, of_fields, of_target
@@ -23,7 +23,7 @@ from gateway.outcomes import EndpointNotDeclared, MethodNotAllowed, failure_of
 from gateway.routes.delegate import delegated, live_of
 from gateway.routes.method_override import Call, from_query, overridden
 from gateway.routes.plain_field import plain_field
-from gateway.routes.prompt import Prompted
+from gateway.routes.prompt import PendingCall
 from gateway.routes.server_timing import server_timing
 from gateway.routes.target import handler_path, query_pairs, split_raw
 from gateway.settings import Settings
@@ -50,7 +50,7 @@ async def execute(request: web.Request) -> web.StreamResponse:
     return _answered(request, result)
 
 
-def prompt_execute(request: FastRequest, done: Done) -> Withdraw | None:
+def prompt_execute(request: FastRequest, done: Done) -> Cancel | None:
     """`execute`, without a task: for an install that is known, and a body that is here."""
     asked = _Asked(request)
     backend = asked.live.slot.current.prompt
@@ -60,10 +60,10 @@ def prompt_execute(request: FastRequest, done: Done) -> Withdraw | None:
     if install is None or asked.permit(install) is not None:
         return None
     call = asked.call(install, None if request.method in _SAFE else request.whole_body or b"")
-    return _Prompted(request, asked.live, done).begin(backend.begin_execute, call)
+    return _PendingExecute(request, asked.live, done).begin(backend.begin_execute, call)
 
 
-class _Prompted(Prompted[ExecuteResult]):
+class _PendingExecute(PendingCall[ExecuteResult]):
     __slots__ = ()
 
     def whole(self, outcome: ExecuteResult) -> Answer:

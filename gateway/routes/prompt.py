@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 from aiohttp import web
 
 from backends.errors import BackendError, RunnerTimeout
-from backends.prompt import Outcome, Told, Withdraw
+from backends.prompt import Callback, Cancel, Outcome
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
 from gateway.live import Live
@@ -22,19 +22,19 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Prompted(delegated, ABC, Generic[T]):
+class PendingCall(delegated, ABC, Generic[T]):
     """A call on its way: a lease until its answer is made.
 
     Args:
-        done: hears the answer, or why there is none.
+        done: called with the answer, or with why there is none.
     """
 
-    __slots__ = ("_done", "_withdraw")
+    __slots__ = ("_cancel_call", "_done")
 
     def __init__(self, request: FastRequest, live: Live, done: Done) -> None:
         super().__init__(request, live)
         self._done = done
-        self._withdraw: Withdraw | None = None
+        self._cancel_call: Cancel | None = None
         self.__enter__()
 
     @abstractmethod
@@ -45,26 +45,26 @@ class Prompted(delegated, ABC, Generic[T]):
         """Send the answer whose body is still on its way."""
         raise NotImplementedError
 
-    def begin(self, begin: Callable[[R, Told[T]], Withdraw | None], asked: R) -> Withdraw | None:
-        """Begin the call `asked` with a backend's `begin`; None: it was not begun.
+    def begin(self, begin: Callable[[R, Callback[T]], Cancel | None], call: R) -> Cancel | None:
+        """Begin `call` with a backend's `begin`; None: it was not begun.
 
         Raises:
             BackendError: see PromptBackend.
         """
-        withdraw = None
+        cancel = None
         try:
-            withdraw = begin(asked, self.told)
+            cancel = begin(call, self.on_outcome)
         finally:
-            if withdraw is None:
+            if cancel is None:
                 self.__exit__()
-        if withdraw is None:
+        if cancel is None:
             return None
-        self._withdraw = withdraw
-        return self._leave
+        self._cancel_call = cancel
+        return self.cancel
 
-    def told(self, outcome: Outcome[T]) -> None:
-        """What a backend tells."""
-        self._withdraw = None  # it leads back here: a circle that only the collector would find
+    def on_outcome(self, outcome: Outcome[T]) -> None:
+        """The callback of the backend's call."""
+        self._cancel_call = None  # it leads back here: a circle that only the collector would find
         if isinstance(outcome, CoroutineType):  # the ABC would be asked at length
             self._done(self._late(outcome))
             return
@@ -85,10 +85,11 @@ class Prompted(delegated, ABC, Generic[T]):
         self.__exit__()
         self._done(answer)
 
-    def _leave(self) -> None:
-        withdraw, self._withdraw = self._withdraw, None
-        if withdraw is not None:
-            withdraw()
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        cancel, self._cancel_call = self._cancel_call, None
+        if cancel is not None:
+            cancel()
         self.__exit__()
 
     async def _late(self, outcome: Coroutine[Any, Any, T]) -> web.StreamResponse:

@@ -12,14 +12,14 @@ from aiohttp import hdrs, web
 from backends.contract import ExecuteRequest, ExecuteResult
 from backends.envelope import decode_request, decode_warmup, encode_result
 from backends.envelope_members import EnvelopeError
-from backends.prompt import Withdraw
+from backends.prompt import Cancel
 from gateway.answer import Answer
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
 from gateway.keys import LIVE
 from gateway.routes.delegate import delegated
 from gateway.routes.plain_field import plain_field
-from gateway.routes.prompt import Prompted
+from gateway.routes.prompt import PendingCall
 from middleware.access_log import note
 from middleware.body_limit import read_body
 from middleware.caller import KEY_HEADER, DevAuth, ProxyAuth, require_developer
@@ -49,7 +49,7 @@ async def execute_envelope(request: web.Request) -> Answer:
     return _answer(request, result)
 
 
-def prompt_execute_envelope(request: FastRequest, done: Done) -> Withdraw | None:
+def prompt_execute_envelope(request: FastRequest, done: Done) -> Cancel | None:
     """`execute_envelope`, without a task."""
     live = request.live
     backend = live.slot.current.prompt
@@ -59,10 +59,10 @@ def prompt_execute_envelope(request: FastRequest, done: Done) -> Withdraw | None
     call = _call(request, request.whole_body)
     if call is None:
         return None
-    return _Prompted(request, live, done).begin(backend.begin_execute, call)
+    return _PendingExecute(request, live, done).begin(backend.begin_execute, call)
 
 
-class _Prompted(Prompted[ExecuteResult]):
+class _PendingExecute(PendingCall[ExecuteResult]):
     __slots__ = ()
 
     def whole(self, outcome: ExecuteResult) -> Answer:

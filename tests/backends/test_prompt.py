@@ -51,11 +51,11 @@ async def opened(kind: str, url: str, folder: Path) -> AsyncIterator[RunnerBacke
 
 
 async def begun(begin: Callable[..., object], request: object) -> Any:
-    """What is told, awaited where that is still to be done; raised when it is a failure."""
-    told = asyncio.get_running_loop().create_future()
-    assert begin(request, told.set_result) is not None
+    """The outcome, awaited where that is still to be done; raised when it is a failure."""
+    done = asyncio.get_running_loop().create_future()
+    assert begin(request, done.set_result) is not None
     async with asyncio.timeout(PATIENCE_S):
-        outcome = await told
+        outcome = await done
         if isinstance(outcome, Coroutine):
             return await outcome
     if isinstance(outcome, BackendError):
@@ -84,7 +84,7 @@ async def said(call: Awaitable[Any]) -> Said:
     raise AssertionError(outcome)
 
 
-def not_told(_: object) -> None:
+def never_called(_: object) -> None:
     raise AssertionError("nothing was begun, so there is nothing to tell")
 
 
@@ -141,7 +141,9 @@ async def test_both_ways_have_one_outcome(kind: str, name: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", ["begin_asset", "begin_execute"])
-async def test_what_is_withdrawn_is_never_told(kind: str, call: str, tmp_path: Path) -> None:
+async def test_the_callback_of_a_cancelled_call_is_never_called(
+    kind: str, call: str, tmp_path: Path
+) -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def hold(wire: Wire) -> None:
@@ -154,16 +156,16 @@ async def test_what_is_withdrawn_is_never_told(kind: str, call: str, tmp_path: P
         opened(kind, runner.url, tmp_path) as backend,
         asyncio.timeout(PATIENCE_S),
     ):
-        told: list[object] = []
+        outcomes: list[object] = []
         request = asset_request() if call == "begin_asset" else execute_request()
-        withdraw = getattr(backend, call)(request, told.append)
-        assert withdraw is not None
+        cancel = getattr(backend, call)(request, outcomes.append)
+        assert cancel is not None
         await asked.wait()
-        withdraw()
+        cancel()
         nothing_is_left(backend)
         assert backend.stats().connections_idle == 0  # the one that it was on
         await left.wait()
-        assert told == []
+        assert outcomes == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,8 +177,8 @@ async def test_without_a_waiting_connection_it_declines(kind: str, tmp_path: Pat
         assert isinstance(backend, PromptBackend)
         first = backend.begin_asset(asset_request(), lambda _: None)
         assert first is not None
-        assert backend.begin_asset(asset_request(), not_told) is None
-        assert backend.begin_execute(execute_request(), not_told) is None
+        assert backend.begin_asset(asset_request(), never_called) is None
+        assert backend.begin_execute(execute_request(), never_called) is None
         first()
         nothing_is_left(backend)
 
@@ -188,7 +190,7 @@ async def test_a_full_line_declines(tmp_path: Path) -> None:
         places = 0
         while admission.enter(EXTENSION):
             places += 1
-        assert backend.begin_execute(execute_request(), not_told) is None
+        assert backend.begin_execute(execute_request(), never_called) is None
         for _ in range(places):
             admission.leave(EXTENSION)
         nothing_is_left(backend)
