@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # `--help` must not wait for the web framework
     from backends.docker_engine.candidates import Candidate
     from backends.docker_engine.watch import ContainerWatch
     from backends.settings import DockerSettings
-    from gateway.log_stream import Asked
+    from gateway.log_stream import LogQuery
     from gateway.settings import Settings
 
 _ANSWER_S = 30.0
@@ -112,25 +112,25 @@ def logs(environ: Environ, *, follow: bool, request_id: str | None, tail: int, j
     """Show the gateway's and the runner's log lines; the runner's alone without a gateway."""
     settings = loaded_settings(environ)
     log_errors_only()
-    from gateway.log_stream import Asked
+    from gateway.log_stream import LogQuery
 
-    asked = Asked(follow=follow, tail=tail, request_id=request_id)
+    query = LogQuery(follow=follow, tail=tail, request_id=request_id)
     try:
-        asyncio.run(_show(settings, asked, json=json))
+        asyncio.run(_show(settings, query, json=json))
     except KeyboardInterrupt:  # how one stops following
         return
 
 
-async def _show(settings: "Settings", asked: "Asked", *, json: bool) -> None:
+async def _show(settings: "Settings", query: "LogQuery", *, json: bool) -> None:
     import aiohttp
 
     try:
-        await _print(_from_gateway(settings, asked), json=json)
+        await _print(_from_gateway(settings, query), json=json)
     except aiohttp.ClientConnectorError:
         click.echo(
             "note: no gateway answers here; these are the containers' lines alone.", err=True
         )
-        await _print(_from_engine(settings, asked), json=json)
+        await _print(_from_engine(settings, query), json=json)
     except (aiohttp.ClientError, TimeoutError):
         raise click.ClickException("the gateway broke off") from None
 
@@ -146,7 +146,7 @@ async def _print(events: AsyncGenerator[dict[str, Any], None], *, json: bool) ->
 
 
 async def _from_gateway(
-    settings: "Settings", asked: "Asked"
+    settings: "Settings", query: "LogQuery"
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The gateway that these settings describe, asked over its admin route."""
     import aiohttp
@@ -155,9 +155,9 @@ async def _from_gateway(
     host = "127.0.0.1" if listen.host in {"0.0.0.0", "::"} else listen.host  # noqa: S104
     scheme = "http" if listen.tls_cert is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}/gateway/v1/logs"
-    params = {"follow": str(asked.follow).lower(), "tail": str(asked.tail)}
-    if asked.request_id is not None:
-        params["request"] = asked.request_id
+    params = {"follow": str(query.follow).lower(), "tail": str(query.tail)}
+    if query.request_id is not None:
+        params["request"] = query.request_id
     token = settings.admin_token
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=_SILENCE_S)
@@ -188,7 +188,7 @@ def _pinned(settings: "Settings") -> "ssl.SSLContext | bool":
 
 
 async def _from_engine(
-    settings: "Settings", asked: "Asked"
+    settings: "Settings", query: "LogQuery"
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The containers' lines, without a gateway between."""
     from backends.docker_engine.log_follow import follow_logs
@@ -200,10 +200,10 @@ async def _from_engine(
         if not watch.snapshot.candidates:
             why, advice = watch.snapshot.why_none
             raise click.ClickException(f"no runner: {why}; {advice}")
-        tail = None if asked.request_id else asked.tail
-        async with aclosing(follow_logs(watch, follow=asked.follow, tail=tail)) as lines:
+        tail = None if query.request_id else query.tail
+        async with aclosing(follow_logs(watch, follow=query.follow, tail=tail)) as lines:
             async for line in lines:
-                if asked.request_id is None or asked.request_id in line.text:
+                if query.request_id is None or query.request_id in line.text:
                     text = redact(None, "", {"text": line.text})["text"]
                     yield {
                         "source": "runner",

@@ -41,8 +41,8 @@ class LogEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a reader wants to see."""
+class LogQuery:
+    """Which lines a reader wants to see."""
 
     follow: bool
     tail: int  # lines of each log to begin with
@@ -93,21 +93,21 @@ class LogStream:
         self._current = current
         self._redact = Redactor(secrets)
 
-    async def so_far(self, asked: Asked) -> list[LogEvent]:
+    async def so_far(self, query: LogQuery) -> list[LogEvent]:
         """What was written up to now, in the order of time."""
-        found = await self._ours_so_far(asked)
+        found = await self._ours_so_far(query)
         backend = self._current()
         if isinstance(backend, KeepsLog):
-            tail = None if asked.request_id else asked.tail
-            theirs: deque[LogEvent] = deque(maxlen=asked.tail)
+            tail = None if query.request_id else query.tail
+            theirs: deque[LogEvent] = deque(maxlen=query.tail)
             async with aclosing(backend.log_lines(follow=False, tail=tail)) as lines:
                 async for line in lines:
-                    if _names(line.text, asked):
+                    if _names(line.text, query):
                         theirs.append(self._of_runner(line))
             found += theirs
         return sorted(found, key=lambda event: event.ts)
 
-    async def to_come(self, asked: Asked) -> AsyncGenerator[LogEvent | None, None]:
+    async def to_come(self, query: LogQuery) -> AsyncGenerator[LogEvent | None, None]:
         """The last lines of each log, then events as they happen; None when a second passed
         without one. Goes on through swaps; close the generator.
 
@@ -115,29 +115,29 @@ class LogStream:
             TooManyWatchers: as many as may are watching already.
         """
         with self._tap.watching() as watcher:
-            for event in await self._ours_so_far(asked):
+            for event in await self._ours_so_far(query):
                 yield event
-            reading = [asyncio.create_task(self._read_runner(watcher, asked.tail))]
+            reading = [asyncio.create_task(self._read_runner(watcher, query.tail))]
             if self._others is not None:
                 reading.append(asyncio.create_task(self._read_others(watcher, self._others)))
             try:
                 async for item in self._arriving(watcher):
-                    if item is None or _names(item.text, asked):
+                    if item is None or _names(item.text, query):
                         yield item
             finally:
                 for task in reading:
                     task.cancel()
                 await asyncio.wait(reading)
 
-    async def _ours_so_far(self, asked: Asked) -> list[LogEvent]:
+    async def _ours_so_far(self, query: LogQuery) -> list[LogEvent]:
         """The last lines of the gateway, of all its processes."""
         lines = self._tap.recent()
         if self._others is not None:
             lines += await self._others.new()
-        ours = [_of_gateway(line) for line in lines if _names(line, asked)]
+        ours = [_of_gateway(line) for line in lines if _names(line, query)]
         if self._others is not None:
             ours.sort(key=lambda event: event.ts)
-        return ours[len(ours) - min(len(ours), asked.tail) :]
+        return ours[len(ours) - min(len(ours), query.tail) :]
 
     async def _read_others(self, watcher: Watcher, others: OthersLines) -> None:
         """Look once in a while what other processes have written."""
@@ -193,5 +193,5 @@ def _of_gateway(line: str) -> LogEvent:
     return LogEvent(source="gateway", ts=ts[1] if ts else "", text=line)
 
 
-def _names(text: str, asked: Asked) -> bool:
-    return asked.request_id is None or asked.request_id in text
+def _names(text: str, query: LogQuery) -> bool:
+    return query.request_id is None or query.request_id in text

@@ -13,7 +13,7 @@ from typing import Final, Self
 from backends.asset_path import HTML, parse_asset_path
 from backends.contract import AssetRequest, AssetResponse, Pairs
 from backends.errors import AssetPathRefused
-from gateway.asset_cache.answer import Asked
+from gateway.asset_cache.answer import RequestFields
 from gateway.asset_cache.entry import KEPT_FIELDS, Key
 from gateway.asset_cache.variants import is_compressible
 
@@ -31,7 +31,7 @@ class Question:
 
     key: Key
     head: bool
-    asked: Asked
+    fields: RequestFields
 
     @classmethod
     def of(cls, request: AssetRequest) -> Self | None:
@@ -39,32 +39,32 @@ class Question:
         path = _file_of(request.path)
         if path is None:
             return None
-        asked = dict(request.headers)
-        if not _UNSUPPORTED.isdisjoint(asked):
+        headers = dict(request.headers)
+        if not _UNSUPPORTED.isdisjoint(headers):
             return None
-        if "if-modified-since" in asked and "if-none-match" not in asked:
+        if "if-modified-since" in headers and "if-none-match" not in headers:
             return None  # without a tag the date counts: RFC 9110 section 13.1.3
         head = request.method == "HEAD"
         return cls(
             key=(request.content_hash, path),
             head=head,
-            asked=Asked(
-                if_none_match=asked.get("if-none-match"),
-                range=None if head else asked.get("range"),
-                if_range=asked.get("if-range"),
-                accept_encoding=asked.get("accept-encoding"),
+            fields=RequestFields(
+                if_none_match=headers.get("if-none-match"),
+                range=None if head else headers.get("range"),
+                if_range=headers.get("if-range"),
+                accept_encoding=headers.get("accept-encoding"),
             ),
         )
 
     @property
     def wants_all(self) -> bool:
         """Whether a 200 to this request is sure to carry the whole file."""
-        return self.may_bring_all and self.asked.if_none_match is None
+        return self.may_bring_all and self.fields.if_none_match is None
 
     @property
     def may_bring_all(self) -> bool:
         """Whether it carries the whole file unless the client has it already (304)."""
-        return not self.head and self.asked.range is None
+        return not self.head and self.fields.range is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from gateway.asset_cache.entry import CachedAnswer, Entry
 from gateway.asset_cache.variants import acceptable, variant_etag
 
 
-class Asked(NamedTuple):
+class RequestFields(NamedTuple):
     """The request fields that decide which answer it is; None for an absent one."""
 
     if_none_match: str | None = None
@@ -17,20 +17,20 @@ class Asked(NamedTuple):
     accept_encoding: str | None = None
 
 
-def answer_from(entry: Entry, asked: Asked) -> CachedAnswer:
+def answer_from(entry: Entry, fields: RequestFields) -> CachedAnswer:
     """The answer to a GET or HEAD with these fields.
 
     A request with a Range never gets a compressed form: the parts of one form must not be
     joined to those of another (RFC 9110 section 14.5).
     """
-    codings = acceptable(asked.accept_encoding) if entry.compressible else ()
-    if asked.if_none_match is not None:
-        ranged = asked.range is not None
-        unchanged = _unchanged(entry, asked.if_none_match, () if ranged else codings)
+    codings = acceptable(fields.accept_encoding) if entry.compressible else ()
+    if fields.if_none_match is not None:
+        ranged = fields.range is not None
+        unchanged = _unchanged(entry, fields.if_none_match, () if ranged else codings)
         if unchanged is not None:
             return unchanged
-    if asked.range is not None:
-        return _part(entry, asked.range, asked.if_range)
+    if fields.range is not None:
+        return _part(entry, fields.range, fields.if_range)
     return _preferred(entry, codings)
 
 

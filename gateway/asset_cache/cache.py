@@ -20,14 +20,14 @@ from pathlib import Path
 
 from backends.contract import AssetRequest, AssetResponse
 from gateway.asset_cache.admission import Claim, Question, asking_for_bytes, asking_whether
-from gateway.asset_cache.answer import Asked
+from gateway.asset_cache.answer import RequestFields
 from gateway.asset_cache.bodies import sliced
-from gateway.asset_cache.call import BackendFetch, Call
 from gateway.asset_cache.entry import CachedAnswer, Entry, Key
 from gateway.asset_cache.fills import Fills
 from gateway.asset_cache.flight import Flight, Outcome
 from gateway.asset_cache.grants import Caller
 from gateway.asset_cache.kept import KeptFiles
+from gateway.asset_cache.lookup import BackendFetch, Lookup
 
 _Topic = tuple[Key, Caller | None]
 """What a flight is about: a file, or one caller's right to it."""
@@ -122,8 +122,8 @@ class AssetCache:
         entry = self._kept.hit(key, (extension_id, tenant_id))
         if entry is None:
             return None
-        asked = Asked(if_none_match, range, if_range, accept_encoding)
-        return self._kept.answer(key, entry, asked)
+        fields = RequestFields(if_none_match, range, if_range, accept_encoding)
+        return self._kept.answer(key, entry, fields)
 
     def again(
         self,
@@ -155,36 +155,36 @@ class AssetCache:
         question = Question.of(request) if self.is_on else None
         if question is None:
             return await backend_fetch(request)
-        call = Call.begin(request, question, tenant_key, self._kept.epoch, backend_fetch)
-        answer = self._look(call)
+        lookup = Lookup.begin(request, question, tenant_key, self._kept.epoch, backend_fetch)
+        answer = self._look(lookup)
         if answer is not None:
             return answer
         self._misses += 1
-        return await self._miss(call)
+        return await self._miss(lookup)
 
-    async def _miss(self, call: Call) -> AssetResponse:
+    async def _miss(self, lookup: Lookup) -> AssetResponse:
         while True:
-            entry = await self._kept.find(call.question.key, has_room=self._fills.has_room)
-            if entry is None and not call.question.wants_all:
-                return await self._relay(call)
-            topic = (call.question.key, None if entry is None else call.caller)
+            entry = await self._kept.find(lookup.question.key, has_room=self._fills.has_room)
+            if entry is None and not lookup.question.wants_all:
+                return await self._relay(lookup)
+            topic = (lookup.question.key, None if entry is None else lookup.caller)
             flight = self._flights.get(topic)
             if flight is None:
-                return await self._lead(call, self._open(topic), entry)
-            outcome = await flight.outcome(within_s=call.patience_s)
+                return await self._lead(lookup, self._open(topic), entry)
+            outcome = await flight.outcome(within_s=lookup.patience_s)
             if outcome is Outcome.NOT_KEPT:
-                return await call.ask()
-            answer = self._look(call)
+                return await lookup.ask()
+            answer = self._look(lookup)
             if answer is not None:
                 return answer
 
-    async def _lead(self, call: Call, flight: Flight, entry: Entry | None) -> AssetResponse:
+    async def _lead(self, lookup: Lookup, flight: Flight, entry: Entry | None) -> AssetResponse:
         """Ask the runner, also for everyone who waits for this flight."""
         try:
             if entry is not None:
-                return await self._revalidate(call, flight, entry)
-            response = await call.ask(asking_for_bytes(call.request))
-            return self._take_in(call, flight, response)
+                return await self._revalidate(lookup, flight, entry)
+            response = await lookup.ask(asking_for_bytes(lookup.request))
+            return self._take_in(lookup, flight, response)
         except asyncio.CancelledError:
             flight.settle(Outcome.ABANDONED)
             raise
@@ -192,21 +192,22 @@ class AssetCache:
             flight.settle(Outcome.NOT_KEPT)
             raise
 
-    async def _relay(self, call: Call) -> AssetResponse:
+    async def _relay(self, lookup: Lookup) -> AssetResponse:
         """Pass on what is no question for all bytes; the answer may bring them nevertheless."""
-        if not call.question.may_bring_all:
-            return await call.ask()
-        response = await call.ask(asking_for_bytes(call.request))
-        topic = (call.question.key, None)
+        if not lookup.question.may_bring_all:
+            return await lookup.ask()
+        response = await lookup.ask(asking_for_bytes(lookup.request))
+        topic = (lookup.question.key, None)
         if topic in self._flights:
             return response
-        return self._take_in(call, self._open(topic), response)
+        return self._take_in(lookup, self._open(topic), response)
 
-    async def _revalidate(self, call: Call, flight: Flight, entry: Entry) -> AssetResponse:
+    async def _revalidate(self, lookup: Lookup, flight: Flight, entry: Entry) -> AssetResponse:
         """Is it still this file, and may this caller see it? Then answer from here."""
-        question = call.question
-        response = await call.ask(
-            asking_whether(call.request, entry.etag), method="GET" if question.wants_all else "HEAD"
+        question = lookup.question
+        response = await lookup.ask(
+            asking_whether(lookup.request, entry.etag),
+            method="GET" if question.wants_all else "HEAD",
         )
         told = dict(response.headers).get("etag")
         if response.status == 304:
@@ -214,40 +215,42 @@ class AssetCache:
         else:
             same = response.status == 200 and not question.wants_all and told == entry.etag
         if not same and question.wants_all and response.status != 304:
-            return self._take_in(call, flight, response)
+            return self._take_in(lookup, flight, response)
         if not isinstance(response.body, bytes):
             await response.body.aclose()
         if not same:
             self._kept.memory.forget(question.key)
             flight.settle(Outcome.NOT_KEPT)
-            return await call.ask()
-        self._kept.allow(question.key, call.caller, entry, at=self._kept.now(), epoch=call.epoch)
+            return await lookup.ask()
+        self._kept.allow(
+            question.key, lookup.caller, entry, at=self._kept.now(), epoch=lookup.epoch
+        )
         flight.settle(Outcome.KEPT)
         return self._answer(question, entry)
 
-    def _take_in(self, call: Call, flight: Flight, response: AssetResponse) -> AssetResponse:
+    def _take_in(self, lookup: Lookup, flight: Flight, response: AssetResponse) -> AssetResponse:
         """Pass an answer on, and keep its bytes on the way if they may be kept."""
         claim = Claim.of(response, largest=self._kept.memory.largest_bytes)
         if claim is None:
             flight.settle(Outcome.NOT_KEPT)
             return response
-        key, answered_at = call.question.key, self._kept.now()
+        key, answered_at = lookup.question.key, self._kept.now()
 
         def keep(content: bytes, sha256: str) -> Entry | None:
             entry = self._kept.keep(key, claim, content, sha256)
             if entry is not None:
-                self._kept.allow(key, call.caller, entry, at=answered_at, epoch=call.epoch)
+                self._kept.allow(key, lookup.caller, entry, at=answered_at, epoch=lookup.epoch)
             return entry
 
         body = self._fills.begin(response, claim, flight, keep)
         return replace(response, headers=claim.headers_of(response), body=body)
 
-    def _look(self, call: Call) -> AssetResponse | None:
-        entry = self._kept.hit(call.question.key, call.caller)
-        return None if entry is None else self._answer(call.question, entry)
+    def _look(self, lookup: Lookup) -> AssetResponse | None:
+        entry = self._kept.hit(lookup.question.key, lookup.caller)
+        return None if entry is None else self._answer(lookup.question, entry)
 
     def _answer(self, question: Question, entry: Entry) -> AssetResponse:
-        answer = self._kept.answer(question.key, entry, question.asked)
+        answer = self._kept.answer(question.key, entry, question.fields)
         body = b"" if question.head else sliced(answer.body, entry)
         return AssetResponse(status=answer.status, headers=answer.headers, body=body)
 

@@ -9,7 +9,7 @@ from weakref import ref
 import structlog
 
 from gateway.asset_cache.admission import Claim
-from gateway.asset_cache.answer import Asked, answer_from, lacking
+from gateway.asset_cache.answer import RequestFields, answer_from, lacking
 from gateway.asset_cache.chores import Chores
 from gateway.asset_cache.disk import Disk
 from gateway.asset_cache.entry import CachedAnswer, Entry, Key
@@ -89,10 +89,10 @@ class KeptFiles:
 
         return body
 
-    def answer(self, key: Key, entry: Entry, asked: Asked) -> CachedAnswer:
+    def answer(self, key: Key, entry: Entry, fields: RequestFields) -> CachedAnswer:
         """What the file answers, to whoever asks; a compressed form is made for the next."""
-        answer = answer_from(entry, asked)
-        if answer is entry.whole and (coding := lacking(entry, asked.accept_encoding)) is not None:
+        answer = answer_from(entry, fields)
+        if answer is entry.whole and (coding := lacking(entry, fields.accept_encoding)) is not None:
             self._compress(key, entry, coding)
         return answer
 

@@ -106,8 +106,8 @@ def prompt_asset(request: FastRequest, done: Done) -> Cancel | None:
         return None
     tenant = tenant_of_page(request, address)
     note(request, tenant=tenant, extension=address.extension)
-    asked = _question(request, address, tenant, live)
-    return _PendingAsset(request, live, done).begin(backend.begin_asset, asked)
+    call = _asset_request(request, address, tenant, live)
+    return _PendingAsset(request, live, done).begin(backend.begin_asset, call)
 
 
 class _PendingAsset(PendingCall[AssetResponse]):
@@ -133,21 +133,23 @@ async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> 
     tenant = tenant_of(request, address)
     note(request, tenant=tenant, extension=address.extension)
     live = request.app[LIVE]
-    asked = _question(request, address, tenant, live)
+    asset_request = _asset_request(request, address, tenant, live)
     reload = reload and address.may_be_page
     with delegated(request, live) as generation:
         response = await request.app[ASSET_CACHE].fetch(
-            asking_for_all(asked) if reload else asked, tenant, generation.backend.fetch_asset
+            asking_for_all(asset_request) if reload else asset_request,
+            tenant,
+            generation.backend.fetch_asset,
         )
         if reload:
             response = await with_script(response, address.path, head=request.method == "HEAD")
         if address.path == _PAGE and request.method == "GET":
-            generation.backend.page_fetched(asked)
+            generation.backend.page_fetched(asset_request)
         request[CACHE_RULE] = _cache_rule(response, address)
         return await _send(request, response)
 
 
-def _question(
+def _asset_request(
     request: web.Request, address: "Address", tenant: str | None, live: Live
 ) -> AssetRequest:
     return AssetRequest(

@@ -21,7 +21,7 @@ from gateway.installs.contract import Install
 from gateway.installs.endpoints import methods_for
 from gateway.outcomes import EndpointNotDeclared, MethodNotAllowed, failure_of
 from gateway.routes.delegate import delegated, live_of
-from gateway.routes.method_override import Call, from_query, overridden
+from gateway.routes.method_override import GuestRequest, from_query, overridden
 from gateway.routes.plain_field import plain_field
 from gateway.routes.prompt import PendingCall
 from gateway.routes.server_timing import server_timing
@@ -40,27 +40,28 @@ _SAFE = frozenset({"GET", "HEAD"})
 
 async def execute(request: web.Request) -> web.StreamResponse:
     """Authorise, build the call, delegate, answer with what the guest said."""
-    asked = _Asked(request)
-    install = await asked.live.installs.resolve(request[CALLER].tenant_id, asked.extension)
-    if (options := asked.permit(install)) is not None:
+    call = _HandlerCall(request)
+    install = await call.live.installs.resolve(request[CALLER].tenant_id, call.extension)
+    if (options := call.permit(install)) is not None:
         return options
-    call = asked.call(install, await _body(request))
-    with delegated(request, asked.live) as generation:
-        result = await generation.backend.execute(call)
+    execute_request = call.execute_request(install, await _body(request))
+    with delegated(request, call.live) as generation:
+        result = await generation.backend.execute(execute_request)
     return _answered(request, result)
 
 
 def prompt_execute(request: FastRequest, done: Done) -> Cancel | None:
     """`execute`, without a task: for an install that is known, and a body that is here."""
-    asked = _Asked(request)
-    backend = asked.live.slot.current.prompt
+    call = _HandlerCall(request)
+    backend = call.live.slot.current.prompt
     if backend is None:
         return None
-    install = asked.live.installs.known(request[CALLER].tenant_id, asked.extension)
-    if install is None or asked.permit(install) is not None:
+    install = call.live.installs.known(request[CALLER].tenant_id, call.extension)
+    if install is None or call.permit(install) is not None:
         return None
-    call = asked.call(install, None if request.method in _SAFE else request.whole_body or b"")
-    return _PendingExecute(request, asked.live, done).begin(backend.begin_execute, call)
+    body = None if request.method in _SAFE else request.whole_body or b""
+    execute_request = call.execute_request(install, body)
+    return _PendingExecute(request, call.live, done).begin(backend.begin_execute, execute_request)
 
 
 class _PendingExecute(PendingCall[ExecuteResult]):
@@ -89,8 +90,8 @@ class _Place(NamedTuple):
 _place = _Place.of
 
 
-class _Asked:
-    """What the request line says of a call, and what may become of it."""
+class _HandlerCall:
+    """A call of an extension's handler: what its request line says, and what may become of it."""
 
     __slots__ = ("_early", "_methods", "_place", "_request", "extension", "live")
 
@@ -119,20 +120,20 @@ class _Asked:
             self._require(self._early)
         return None
 
-    def call(self, install: Install, body: bytes | None) -> ExecuteRequest:
-        """The call, once `permit` has let it through."""
+    def execute_request(self, install: Install, body: bytes | None) -> ExecuteRequest:
+        """What the runner gets, once `permit` has let the call through."""
         request, place = self._request, self._place
         settings = self.live.settings
-        call = Call(method=request.method, query=place.query, body=body)
-        if call.method == "POST":
-            call = overridden(call)
-            if call.method != self._early:  # the body had a word in it
-                self._require(call.method)
-        asked = _execute_request(request, install, call, place.path, settings)
-        if asked.idempotency_key is None or isinstance(settings.auth, DevAuth):
-            return asked
+        guest = GuestRequest(method=request.method, query=place.query, body=body)
+        if guest.method == "POST":
+            guest = overridden(guest)
+            if guest.method != self._early:  # the body had a word in it
+                self._require(guest.method)
+        made = _execute_request(request, install, guest, place.path, settings)
+        if made.idempotency_key is None or isinstance(settings.auth, DevAuth):
+            return made
         # Not every runner asks whose a key is. The guest has read the client's own word.
-        return replace(asked, idempotency_key=scoped_key(asked))
+        return replace(made, idempotency_key=scoped_key(made))
 
     def _declared(self, install: Install) -> frozenset[str] | None:
         """The methods that the manifest has for this path; an unknown manifest has them all."""
@@ -177,11 +178,11 @@ async def _body(request: web.Request) -> bytes | None:
 
 
 def _execute_request(
-    request: web.Request, install: Install, call: Call, path: str, settings: Settings
+    request: web.Request, install: Install, guest: GuestRequest, path: str, settings: Settings
 ) -> ExecuteRequest:
     request_id = request_id_of(request)
     caller = request[CALLER]
-    key = _idempotency_key(request, call.method)
+    key = _idempotency_key(request, guest.method)
     own: Pairs = (
         ("x-request-id", request_id),
         ("x-alga-tenant", install.tenant_id),
@@ -192,11 +193,11 @@ def _execute_request(
     return ExecuteRequest(
         request_id=request_id,
         context=install.context,
-        method=call.method,
+        method=guest.method,
         path=path,
-        query=call.query,
+        query=guest.query,
         headers=of_fields(request, client_to_guest) + own,
-        body=call.body,
+        body=guest.body,
         limits=_limits(settings.guest_budget_s),
         timeout_s=settings.timeout_s,
         providers=install.providers,

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.event_streams import HEARTBEAT_S, write_event
 from gateway.keys import FLEET, LIVE, STATE
-from gateway.log_stream import Asked, LogEvent, LogStream, OthersLines
+from gateway.log_stream import LogEvent, LogQuery, LogStream, OthersLines
 from gateway.log_tap import TAP, TooManyWatchers
 from middleware.errors import InvalidRequest, RateLimited
 
@@ -30,7 +30,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
         InvalidRequest: a parameter is malformed.
         RateLimited: too many are reading already.
     """
-    asked = _asked(request)
+    query = _query(request)
     live, state = request.app[LIVE], request.app[STATE]
     fleet = request.app[FLEET]
     stream = LogStream(
@@ -43,13 +43,13 @@ async def logs(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    if not asked.follow:
-        found = await stream.so_far(asked)
+    if not query.follow:
+        found = await stream.so_far(query)
         await response.prepare(request)
         for line in found:
             await write_event(response, _spelled(line), within_s=WRITE_S)
         return response
-    async with aclosing(stream.to_come(asked)) as events:
+    async with aclosing(stream.to_come(query)) as events:
         try:
             first = await anext(events)
         except TooManyWatchers:
@@ -76,7 +76,7 @@ def _spelled(event: LogEvent) -> bytes:
     return b"data: " + event.as_json() + b"\n\n"
 
 
-def _asked(request: web.Request) -> Asked:
+def _query(request: web.Request) -> LogQuery:
     follow = _FOLLOW.get(request.query.get("follow", "").lower())
     if follow is None:
         raise InvalidRequest("not_a_boolean", field="follow")
@@ -86,4 +86,4 @@ def _asked(request: web.Request) -> Asked:
     request_id = request.query.get("request")
     if request_id is not None and _REQUEST_ID.fullmatch(request_id) is None:
         raise InvalidRequest("not_a_request_id", field="request")
-    return Asked(follow=follow, tail=int(tail), request_id=request_id)
+    return LogQuery(follow=follow, tail=int(tail), request_id=request_id)

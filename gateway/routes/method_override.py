@@ -11,7 +11,7 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class GuestRequest:
     """What the guest is asked, as far as an override can change it."""
 
     method: str
@@ -19,28 +19,28 @@ class Call:
     body: bytes | None
 
 
-def overridden(call: Call) -> Call:
-    """Apply an override to a POST; every other call is returned as it is.
+def overridden(request: GuestRequest) -> GuestRequest:
+    """Apply an override to a POST; every other request is returned as it is.
 
     `__method` in the query wins over a top-level `__method` in a JSON object; a word that is
     no method is ignored. The effective one is removed from where it stood: a body that held
     a valid override is written anew without it, and is absent if nothing else remains. An
     effective GET has no body.
 
-    >>> overridden(Call(method="POST", query=(("__method", "get"),), body=b"x"))
-    Call(method='GET', query=(), body=None)
+    >>> overridden(GuestRequest(method="POST", query=(("__method", "get"),), body=b"x"))
+    GuestRequest(method='GET', query=(), body=None)
     """
-    if call.method != "POST":
-        return call
-    in_body, body = _taken_from(call.body)
-    in_query = from_query(call.query)
+    if request.method != "POST":
+        return request
+    in_body, body = _taken_from(request.body)
+    in_query = from_query(request.query)
     method = in_query or in_body
     if method is None:
-        return call
-    query = call.query
+        return request
+    query = request.query
     if in_query:
         query = tuple(pair for pair in query if pair[0] != PARAMETER)
-    return Call(method=method, query=query, body=None if method == "GET" else body)
+    return GuestRequest(method=method, query=query, body=None if method == "GET" else body)
 
 
 def from_query(query: Pairs) -> str | None:

@@ -67,7 +67,7 @@ FORMS = {  # where a reader takes the value apart first
 IN_TARGETS = ("\udcff", "%FF", "%ED%A0%80")  # as it is; escaped; a surrogate in UTF-8, escaped
 PARAMETERS = ("_ext", "tenant", "path", "__method", "follow", "tail", "request", "plan", "x")
 
-Asked = Iterator[tuple[str, bytes]]
+Requests = Iterator[tuple[str, bytes]]
 
 
 @pytest.fixture(params=["dev", "proxy", "jwt"])
@@ -96,12 +96,12 @@ async def site(
         yield gateway, credentials
 
 
-async def failures(gateway: Gateway, asked: Asked) -> list[str]:
+async def failures(gateway: Gateway, requests: Requests) -> list[str]:
     """What was answered with 500."""
     found = []
     async with AsyncExitStack() as wires:
         wire: Wire | None = None
-        for name, raw in asked:
+        for name, raw in requests:
             if wire is None:
                 wire = await wires.enter_async_context(wire_to(gateway.port))
             wire.send(raw)
@@ -113,7 +113,7 @@ async def failures(gateway: Gateway, asked: Asked) -> list[str]:
     return found
 
 
-def in_fields(credentials: list[str]) -> Asked:
+def in_fields(credentials: list[str]) -> Requests:
     for route, (line, body) in ROUTES.items():
         for known, name in product((credentials, []), NAMES):
             plain = [field for field in known if not field.startswith(f"{name}:")]
@@ -125,7 +125,7 @@ def in_fields(credentials: list[str]) -> Asked:
                 yield f"{route}, {field!r}", request(line, *plain, field, body=body)
 
 
-def in_targets(credentials: list[str]) -> Asked:
+def in_targets(credentials: list[str]) -> Requests:
     for route, (line, body) in ROUTES.items():
         line = line.partition("?")[0]
         for known, hostile in product((credentials, []), IN_TARGETS):
@@ -138,7 +138,7 @@ def in_targets(credentials: list[str]) -> Asked:
 
 @pytest.mark.parametrize("places", [in_fields, in_targets])
 async def test_they_are_no_failure_of_the_gateway(
-    site: tuple[Gateway, list[str]], places: Callable[[list[str]], Asked]
+    site: tuple[Gateway, list[str]], places: Callable[[list[str]], Requests]
 ) -> None:
     gateway, credentials = site
     assert await failures(gateway, places(credentials)) == []

@@ -24,7 +24,7 @@ from tests.rigs.knative.rig import KnativeRig
 PAGE = f"/runner/ext-ui/registry-1/{HASH}/index.html"
 
 
-class Asked:
+class HeldRequests:
     """Stands where requests are sent, and holds them."""
 
     def __init__(self) -> None:
@@ -50,39 +50,39 @@ class Asked:
 
 
 async def test_a_bundle_is_never_warmed_twice_at_once_nor_while_it_is_warm() -> None:
-    asked = Asked()
+    held = HeldRequests()
     for _ in range(3):
-        asked.fetched(1)
-    await asked.settled()
-    asked.fetched(1)
-    await asked.settled()
-    assert len(asked.pages) == 1
-    asked.now += STAYS_WARM_S
-    asked.fetched(1)
-    await asked.settled()
-    asked.cold = True  # scaled to zero meanwhile: what was warm is gone
-    asked.fetched(1)
-    await asked.settled()
-    assert len(asked.pages) == 3
+        held.fetched(1)
+    await held.settled()
+    held.fetched(1)
+    await held.settled()
+    assert len(held.pages) == 1
+    held.now += STAYS_WARM_S
+    held.fetched(1)
+    await held.settled()
+    held.cold = True  # scaled to zero meanwhile: what was warm is gone
+    held.fetched(1)
+    await held.settled()
+    assert len(held.pages) == 3
 
 
 async def test_a_handler_that_was_called_is_warm_and_one_that_failed_is_tried_again() -> None:
-    asked = Asked()
-    asked.warming.called(f"sha256:{1:064x}")
-    asked.fetched(1)
+    held = HeldRequests()
+    held.warming.called(f"sha256:{1:064x}")
+    held.fetched(1)
     for _ in range(2):
-        asked.fetched(0xE)
-        await asked.settled()
-    assert len(asked.pages) == 2
+        held.fetched(0xE)
+        await held.settled()
+    assert len(held.pages) == 2
 
 
 async def test_few_bundles_are_warmed_at_once_and_none_after_the_end() -> None:
-    asked = Asked()
+    held = HeldRequests()
     for number in range(2 * AT_ONCE):
-        asked.fetched(number)
+        held.fetched(number)
     await asyncio.sleep(0)
-    assert len(asked.pages) == AT_ONCE
-    await asked.warming.aclose()
+    assert len(held.pages) == AT_ONCE
+    await held.warming.aclose()
     assert len(asyncio.all_tasks()) == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.contract import AssetResponse
-from gateway.asset_cache.answer import Asked, answer_from
+from gateway.asset_cache.answer import RequestFields, answer_from
 from gateway.asset_cache.bodies import SLICE_BYTES, sliced
 from gateway.asset_cache.entry import OVERHEAD_BYTES, Entry
 from gateway.asset_cache.grants import Grants
@@ -64,7 +64,7 @@ def test_memory_is_never_more_than_its_bound(steps: list[tuple[str, int, int]]) 
 
 async def test_a_part_of_a_file_takes_no_memory_of_its_own() -> None:
     file = entry(2 * SLICE_BYTES)
-    part = answer_from(file, Asked(range="bytes=1-")).body
+    part = answer_from(file, RequestFields(range="bytes=1-")).body
     assert isinstance(part, memoryview)
     assert part.obj is file.body
     body = sliced(part)

@@ -14,7 +14,7 @@ BackendFetch = Callable[[AssetRequest], Awaitable[AssetResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Lookup:
     """A question, its caller, and how to ask the runner."""
 
     request: AssetRequest
