@@ -6,15 +6,14 @@ for cold starts is spent; everything else is told to the caller at once.
 """
 
 import asyncio
-import itertools
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -26,6 +25,7 @@ from backends.errors import (
     RunnerUnreachable,
 )
 from backends.knative_path.cold_figures import ColdFigures
+from backends.knative_path.cold_line import ColdLine
 from backends.knative_path.cut_off import WatchedBody
 from backends.knative_path.service import ServiceState
 from backends.knative_path.statuses import JUDGED, TEXT_BYTES, Speaker, Verdict, verdict
@@ -39,10 +39,6 @@ from backends.upstream.transport import (
     UpstreamResponse,
 )
 
-COLD_AT_ONCE: Final = 8
-"""Calls sent to a service that sleeps; one would do to wake it, more share the activators."""
-
-MOST_WAITING: Final = 512
 BACK_OFF_S: Final = (0.05, 1.0)
 COOLS_AFTER_S: Final = 60.0
 """Without an answer for so long the service may sleep; Knative's own window is as long."""
@@ -72,6 +68,14 @@ class CallContext:
 current_call: ContextVar[CallContext | None] = ContextVar("knative_call", default=None)
 
 
+class _Attempt(NamedTuple):
+    """What came of sending a call once."""
+
+    cold: bool  # the service may have been asleep
+    sent_at: float
+    outcome: UpstreamResponse | Verdict
+
+
 class ColdStart:
     """A transport that waits for a runner to come up, and reads what proxies say meanwhile.
 
@@ -98,8 +102,7 @@ class ColdStart:
         self._state = state
         self._figures = figures
         self._answered_at = -math.inf
-        self._turn = asyncio.Condition()
-        self._inside = self._waiting = 0
+        self._line = ColdLine(lambda: self.cold)
         self.retries = 0
 
     @property
@@ -118,12 +121,12 @@ class ColdStart:
         """Begin it, unless it might have to wait for a start."""
         if self._prompt is None or (self._budget_s > 0 and self.cold):
             return None
-        began = time.monotonic()
+        began, line = time.monotonic(), self._line
 
         def on_outcome(outcome: Outcome[UpstreamResponse]) -> None:
             if isinstance(outcome, Coroutine):
                 done(outcome)  # what a pool has still to do is no answer of a proxy's
-            elif isinstance(outcome, BackendError) or outcome.status in JUDGED or self._waiting:
+            elif isinstance(outcome, BackendError) or outcome.status in JUDGED or line.waiting:
                 done(self._attempts(request, outcome, began))
             else:
                 self._answered_at = time.monotonic()
@@ -145,33 +148,43 @@ class ColdStart:
             request.budget.head_by or math.inf,
             request.budget.body_by or math.inf,
         )
-        for attempt in itertools.count():
-            made = first if attempt == 0 else None
-            cold = made is None and self._budget_s > 0 and self.cold
-            async with self._entry(ends) if cold else _OPEN:
-                sent = began if made is not None else time.monotonic()
-                outcome = await (
-                    self._send(self._within_theirs(request, ends if cold else None))
-                    if made is None
-                    else self._judge(made)
-                )
-                if isinstance(outcome, UpstreamResponse):
-                    await self._warmed()
-            now = time.monotonic()
-            if isinstance(outcome, UpstreamResponse):
-                call.queued_s += (now if cold else sent) - began
-                if cold:
-                    self._figures.record(call.extension, now - began)
-                return _watched(outcome)
-            pause = _pause(attempt)
-            if now + pause >= ends or not _worth_waiting(outcome, request.method, cold=cold):
-                raise self._with_retry_after(outcome.failure, call, cold=cold)
-            self.retries += 1
-            _log.info(
-                "call_waits_for_runner", said_by=outcome.speaker, error=outcome.failure.reason
-            )
-            await asyncio.sleep(pause)
-        raise AssertionError  # the loop above has no other end
+        if first is None:
+            attempt = await self._attempt(request, ends)
+        else:
+            attempt = _Attempt(cold=False, sent_at=began, outcome=await self._judge(first))
+        repeated = 0
+        while isinstance(attempt.outcome, Verdict):
+            pause = _pause(repeated)
+            too_late = time.monotonic() + pause >= ends
+            if too_late or not _worth_waiting(attempt.outcome, request.method, cold=attempt.cold):
+                raise self._with_retry_after(attempt.outcome.failure, call, cold=attempt.cold)
+            await self._wait(pause, attempt.outcome)
+            attempt = await self._attempt(request, ends)
+            repeated += 1
+        self._note_wait(call, attempt, began)
+        return _watched(attempt.outcome)
+
+    async def _attempt(self, request: UpstreamRequest, ends: float) -> _Attempt:
+        """Send it: after a place in line, while the service may have to be woken."""
+        cold = self._budget_s > 0 and self.cold
+        async with self._line.place(ends) if cold else _OPEN:
+            sent_at = time.monotonic()
+            outcome = await self._send(self._within_theirs(request, ends if cold else None))
+        return _Attempt(cold=cold, sent_at=sent_at, outcome=outcome)
+
+    async def _wait(self, pause_s: float, refusal: Verdict) -> None:
+        self.retries += 1
+        _log.info("call_waits_for_runner", said_by=refusal.speaker, error=refusal.failure.reason)
+        await asyncio.sleep(pause_s)
+
+    def _note_wait(self, call: CallContext, answered: _Attempt, began: float) -> None:
+        """Count the time before the attempt that was answered, or that woke the service."""
+        if not answered.cold:
+            call.queued_s += answered.sent_at - began
+            return
+        waited_s = time.monotonic() - began
+        call.queued_s += waited_s
+        self._figures.record(call.extension, waited_s)
 
     def stats(self) -> TransportStats:
         return self._transport.stats()
@@ -187,47 +200,12 @@ class ColdStart:
         return await self._judge(response)
 
     async def _judge(self, outcome: UpstreamResponse | BackendError) -> UpstreamResponse | Verdict:
-        """Whether it is an answer, or what a proxy says instead of one."""
-        if isinstance(outcome, BackendError):
-            return Verdict(Speaker.UNKNOWN, outcome, unprocessed=_never_sent(outcome))
-        if outcome.status not in JUDGED:
-            return outcome
-        try:
-            text = await _beginning(outcome)
-        except BackendError as failure:
-            return Verdict(Speaker.UNKNOWN, failure, unprocessed=_never_sent(failure))
-        judged = verdict(outcome.status, outcome.headers, text)
-        return replace(outcome, body=WholeBody(text)) if judged is None else judged
-
-    @asynccontextmanager
-    async def _entry(self, ends: float) -> AsyncIterator[None]:
-        """A place among the few that are sent while nobody answers; all may go once one did."""
-        await self._enter(ends)
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            async with self._turn:
-                self._turn.notify_all()
-
-    async def _enter(self, ends: float) -> None:
-        if self._waiting >= MOST_WAITING:
-            raise RunnerOverloaded("cold_start_line_full")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(max(0.0, ends - time.monotonic())), self._turn:
-                await self._turn.wait_for(lambda: self._inside < COLD_AT_ONCE or not self.cold)
-                self._inside += 1
-        except TimeoutError:
-            raise RunnerOverloaded("cold_start_too_slow") from None
-        finally:
-            self._waiting -= 1
-
-    async def _warmed(self) -> None:
-        self._answered_at = time.monotonic()
-        if self._waiting:
-            async with self._turn:
-                self._turn.notify_all()
+        """Whether it is an answer, which lets the others go, or what a proxy says instead."""
+        judged = await _judged(outcome)
+        if isinstance(judged, UpstreamResponse):
+            self._answered_at = time.monotonic()
+            await self._line.look_again()
+        return judged
 
     def _within_theirs(self, request: UpstreamRequest, cold_until: float | None) -> UpstreamRequest:
         """The request with limits that run out before those of Knative's proxies do.
@@ -257,6 +235,19 @@ class ColdStart:
             expected = self._figures.retry_after_s(call.extension)
             failure.retry_after_s = max(failure.retry_after_s, expected)
         return failure
+
+
+async def _judged(outcome: UpstreamResponse | BackendError) -> UpstreamResponse | Verdict:
+    if isinstance(outcome, BackendError):
+        return Verdict(Speaker.UNKNOWN, outcome, unprocessed=_never_sent(outcome))
+    if outcome.status not in JUDGED:
+        return outcome
+    try:
+        text = await _beginning(outcome)
+    except BackendError as failure:
+        return Verdict(Speaker.UNKNOWN, failure, unprocessed=_never_sent(failure))
+    judged = verdict(outcome.status, outcome.headers, text)
+    return replace(outcome, body=WholeBody(text)) if judged is None else judged
 
 
 def _never_sent(failure: BackendError) -> bool:

@@ -16,7 +16,7 @@ from backends.errors import (
 )
 from backends.knative import open_knative
 from backends.knative_path.cold_figures import ColdFigures
-from backends.knative_path.cold_start import COLD_AT_ONCE
+from backends.knative_path.cold_line import COLD_AT_ONCE
 from backends.settings import KnativeSettings, Timeouts
 from tests.backends.calls import asset_request, execute_request
 from tests.fakes.raw_runner import RawRunner, response, send
