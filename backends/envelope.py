@@ -1,7 +1,7 @@
-"""The JSON of POST /v1/execute, both directions: envelope <-> values.
+"""The call of POST /v1/execute, both directions: envelope <-> ExecuteRequest.
 
-Pure. Whoever builds an envelope (a gateway in front of a runner) uses `encode_request` and
-`decode_result`; whoever answers one (a runner) uses `decode_request` and `encode_result`.
+Pure. A gateway in front of a runner uses `encode_request`, a runner `decode_request`; the
+answer is in envelope_result.py. POST /warmup, which names a bundle and no more, is here too.
 """
 
 import re
@@ -10,33 +10,33 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-import pybase64
 
 from backends import envelope_members as members
 from backends.contract import (
-    WITHOUT_CONTENT,
     ExecuteContext,
     ExecuteRequest,
-    ExecuteResult,
     Limits,
-    Pairs,
     SecretEnvelope,
     User,
     is_identifier,
 )
-from backends.envelope_members import EnvelopeError, Members
+from backends.envelope_members import EnvelopeError, Members, from_base64, to_base64
 from backends.ui_url import is_content_hash
 
-UNKNOWN_ERROR = "unknown_error"  # the class of an error that names none
-
-_ERROR_CLASS = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
-_CONTEXT_MEMBERS = frozenset(
-    {"request_id", "tenant_id", "extension_id", "install_id", "content_hash", "version_id"}
-    | {"config"}
+_KNOWN_AT_TOP = frozenset({"context", "http", "limits", "secret_envelope", "providers", "user"})
+_KNOWN_IN_CONTEXT = frozenset(
+    {
+        "config",
+        "content_hash",
+        "extension_id",
+        "install_id",
+        "request_id",
+        "tenant_id",
+        "version_id",
+    }
 )
-_HTTP_MEMBERS = frozenset({"method", "path", "query", "headers", "body_b64"})
-_TOP_MEMBERS = frozenset({"context", "http", "limits", "secret_envelope", "providers", "user"})
+_KNOWN_IN_HTTP = frozenset({"method", "path", "query", "headers", "body_b64"})
 _WHICH_BUNDLE = Members(str, "context", "content_hash", "tenant_id", "extension_id")
 _OF_CONTEXT = Members(str, "context", "request_id", "install_id", "version_id")
 _OF_LIMITS = Members(int, "limits", "timeout_ms", "memory_mb", "fuel")
@@ -79,7 +79,7 @@ def encode_request(request: ExecuteRequest) -> bytes:
             "path": request.path,
             "query": dict(request.query),
             "headers": dict(request.headers),
-            "body_b64": None if request.body is None else _to_base64(request.body),
+            "body_b64": None if request.body is None else to_base64(request.body),
         },
         "limits": limits,
         "providers": request.providers,
@@ -106,69 +106,6 @@ def encode_request(request: ExecuteRequest) -> bytes:
     for place, extra in request.unknown.items():
         (envelope if place == "envelope" else envelope[place]).update(extra)
     return orjson.dumps(envelope, default=_plain)
-
-
-def decode_result(raw: bytes) -> ExecuteResult:
-    """Read a runner's answer.
-
-    A status that has no content loses it. A list as one header's value is joined with ", ".
-
-    Raises:
-        EnvelopeError: not an envelope: the reason says which rule it breaks.
-    """
-    try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise EnvelopeError("answer_not_json") from None
-    if not isinstance(answer, dict):
-        raise EnvelopeError("answer_not_an_object")
-    status = answer.get("status")
-    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
-        raise EnvelopeError("answer_without_http_status", "status")
-    error = answer.get("error")
-    if error is not None:
-        return ExecuteResult(status=status, error=error_class(error))
-    body_b64 = answer.get("body_b64")
-    if body_b64 is None:
-        body = None
-    elif isinstance(body_b64, str):
-        body = _from_base64(body_b64, reason="answer_body_not_base64", field="body_b64")
-    else:
-        raise EnvelopeError("answer_body_not_base64", "body_b64")
-    return ExecuteResult(
-        status=status,
-        headers=_answer_headers(answer.get("headers")),
-        body=None if status in WITHOUT_CONTENT else body,
-    )
-
-
-def error_class(error: object) -> str:
-    """The part of an envelope's `error` that may be shown: its class, without the detail.
-
-    >>> error_class("bundle_fetch_failed: https://store.internal/?sig=x")
-    'bundle_fetch_failed'
-    >>> error_class({"not": "text"}), error_class("Everything: broke")
-    ('unknown_error', 'unknown_error')
-    """
-    if isinstance(error, str):
-        name = error.partition(":")[0].strip()
-        if _ERROR_CLASS.fullmatch(name):
-            return name
-    return UNKNOWN_ERROR
-
-
-def _answer_headers(headers: object) -> Pairs:
-    if headers is None:
-        return ()
-    if not isinstance(headers, dict):
-        raise EnvelopeError("answer_headers_not_an_object", "headers")
-    pairs = []
-    for name, value in headers.items():
-        if isinstance(value, list):
-            value = ", ".join(part for part in value if isinstance(part, str))
-        if isinstance(value, str):
-            pairs.append((name.lower(), value))
-    return tuple(pairs)
 
 
 def decode_request(
@@ -211,7 +148,7 @@ def decode_request(
         context=ExecuteContext(
             tenant_id=tenant_id,
             extension_id=extension_id,
-            content_hash=_bundle(tenant_id, extension_id, content_hash),
+            content_hash=_content_hash(tenant_id, extension_id, content_hash),
             install_id=install_id,
             version_id=version_id,
             config=members.string_map(context, "config", "context.config"),
@@ -239,18 +176,6 @@ def decode_request(
     )
 
 
-def encode_result(result: ExecuteResult) -> bytes:
-    """Write the answer of a runner: all four members, and each header once, the last one."""
-    return orjson.dumps(
-        {
-            "status": result.status,
-            "headers": {name.lower(): value for name, value in result.headers},
-            "body_b64": None if result.body is None else _to_base64(result.body),
-            "error": result.error,
-        }
-    )
-
-
 def encode_warmup(content_hash: str) -> bytes:
     """Write the body of POST /warmup."""
     return orjson.dumps({"content_hash": content_hash})
@@ -271,7 +196,7 @@ def decode_warmup(raw: bytes) -> str | None:
 
 
 @lru_cache(maxsize=256)  # an application asks for the same few; a refusal is not kept
-def _bundle(tenant_id: str, extension_id: str, content_hash: str) -> str:
+def _content_hash(tenant_id: str, extension_id: str, content_hash: str) -> str:
     """The hash as this program writes it, once the two ids beside it have proved well formed."""
     for name, value in (("tenant_id", tenant_id), ("extension_id", extension_id)):
         if not is_identifier(value):
@@ -290,15 +215,15 @@ def _body(http: Mapping[str, Any]) -> bytes | None:
         return None
     if not isinstance(body_b64, str):
         raise EnvelopeError("wrong_type", "http.body_b64")
-    return _from_base64(body_b64, reason="invalid_member", field="http.body_b64")
+    return from_base64(body_b64, reason="invalid_member", field="http.body_b64")
 
 
 def _limits(limits: Mapping[str, Any], budget_s: float) -> Limits:
-    return _within(budget_s, *_OF_LIMITS.optional(limits))
+    return _limits_within(budget_s, *_OF_LIMITS.optional(limits))
 
 
 @lru_cache(maxsize=64)  # as few as there are kinds of handlers; a refusal is not kept
-def _within(
+def _limits_within(
     budget_s: float, timeout_ms: int | None, memory_mb: int | None, fuel: int | None
 ) -> Limits:
     for name, value in (("timeout_ms", timeout_ms), ("memory_mb", memory_mb), ("fuel", fuel)):
@@ -366,12 +291,12 @@ def _unknown(
     envelope: Mapping[str, Any], context: Mapping[str, Any], http: Mapping[str, Any]
 ) -> dict[str, dict[str, object]]:
     found = {}
-    if not _TOP_MEMBERS.issuperset(envelope):
-        found["envelope"] = _without(_TOP_MEMBERS, envelope)
-    if not _CONTEXT_MEMBERS.issuperset(context):
-        found["context"] = _without(_CONTEXT_MEMBERS, context)
-    if not _HTTP_MEMBERS.issuperset(http):
-        found["http"] = _without(_HTTP_MEMBERS, http)
+    if not _KNOWN_AT_TOP.issuperset(envelope):
+        found["envelope"] = _without(_KNOWN_AT_TOP, envelope)
+    if not _KNOWN_IN_CONTEXT.issuperset(context):
+        found["context"] = _without(_KNOWN_IN_CONTEXT, context)
+    if not _KNOWN_IN_HTTP.issuperset(http):
+        found["http"] = _without(_KNOWN_IN_HTTP, http)
     return found
 
 
@@ -381,17 +306,6 @@ def _without(known: frozenset[str], holder: Mapping[str, Any]) -> dict[str, obje
 
 def _without_none(**members: str | None) -> dict[str, str]:
     return {name: value for name, value in members.items() if value is not None}
-
-
-def _to_base64(body: bytes) -> str:
-    return pybase64.b64encode(body).decode("ascii")
-
-
-def _from_base64(text: str, *, reason: str, field: str) -> bytes:
-    try:
-        return pybase64.b64decode(text.strip(), validate=True)
-    except ValueError:
-        raise EnvelopeError(reason, field) from None
 
 
 def _plain(value: object) -> object:

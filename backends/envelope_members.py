@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
+import pybase64
+
 _TEXTS: frozenset[type[object]] = frozenset({str})  # a parser makes no subclasses of it
 M = TypeVar("M", str, int)
 
@@ -95,3 +97,14 @@ def strings(holder: Mapping[str, Any], name: str, field: str) -> tuple[str, ...]
     if not isinstance(value, list) or not _TEXTS.issuperset(map(type, value)):
         raise EnvelopeError("wrong_type", field)
     return tuple(value)
+
+
+def to_base64(body: bytes) -> str:
+    return pybase64.b64encode(body).decode("ascii")
+
+
+def from_base64(text: str, *, reason: str, field: str) -> bytes:
+    try:
+        return pybase64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        raise EnvelopeError(reason, field) from None

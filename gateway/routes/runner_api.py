@@ -10,8 +10,9 @@ from dataclasses import replace
 from aiohttp import hdrs, web
 
 from backends.contract import ExecuteRequest, ExecuteResult
-from backends.envelope import decode_request, decode_warmup, encode_result
+from backends.envelope import decode_request, decode_warmup
 from backends.envelope_members import EnvelopeError
+from backends.envelope_result import encode_result
 from backends.prompt import Cancel
 from gateway.answer import Answer
 from gateway.fast_path.parts import Done

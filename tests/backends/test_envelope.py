@@ -18,14 +18,9 @@ from backends.contract import (
     SecretEnvelope,
     User,
 )
-from backends.envelope import (
-    decode_request,
-    decode_result,
-    encode_request,
-    encode_result,
-    guest_timeout_ms,
-)
+from backends.envelope import decode_request, encode_request, guest_timeout_ms
 from backends.envelope_members import EnvelopeError
+from backends.envelope_result import decode_result, encode_result
 
 HASH = "sha256:" + "ab" * 32
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
