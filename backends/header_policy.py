@@ -32,7 +32,7 @@ CLIENT_TO_ASSET = frozenset(
 )
 """Client fields that matter to a UI file."""
 
-_OF_A_PART = frozenset({"if-range", "range"})
+_RANGE_FIELDS = frozenset({"if-range", "range"})
 
 ASSET_TO_CLIENT = frozenset(
     {
@@ -77,8 +77,8 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_GUEST_NAME = 256
 _MAX_GUEST_VALUE = 8190
 _MAX_GUEST_HEAD = 32 * 1024
-_FEW = 3  # fields that are within that, however long they are
-_MEMORABLE = 64  # characters of a guest's field name
+_FEW = 3  # so many fields are within _MAX_GUEST_HEAD, however long they are
+_CACHED_NAME = 64  # characters of a guest's field name: longer ones would fill the cache
 
 
 def end_to_end(headers: Iterable[tuple[str, str]], *, among: frozenset[str] | None = None) -> Pairs:
@@ -126,15 +126,15 @@ def client_to_guest(headers: Iterable[tuple[str, str]]) -> Pairs:
     >>> client_to_guest((("Accept", "a/b"), ("ACCEPT", "c/d"), ("Cookie", "s=1")))
     (('accept', 'a/b, c/d'),)
     """
-    return _allowed(headers, CLIENT_TO_GUEST)
+    return _only(headers, CLIENT_TO_GUEST)
 
 
 def client_to_asset(headers: Iterable[tuple[str, str]]) -> Pairs:
     """What a runner hears of the client's own fields when a UI file is fetched."""
-    return _allowed(headers, CLIENT_TO_ASSET)
+    return _only(headers, CLIENT_TO_ASSET)
 
 
-def _allowed(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pairs:
+def _only(headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Pairs:
     kept: dict[str, str] = {}
     named: frozenset[str] = frozenset()
     for raw_name, value in headers:
@@ -212,7 +212,7 @@ def asset_to_runner(request: AssetRequest) -> Pairs:
     """
     headers = request.headers
     if request.method == "HEAD":
-        headers = tuple(pair for pair in headers if pair[0] not in _OF_A_PART)
+        headers = tuple(pair for pair in headers if pair[0] not in _RANGE_FIELDS)
     return headers + _asset_fields(request.tenant_id, request.extension_id, request.service_token)
 
 
@@ -273,18 +273,18 @@ def guest_to_client(headers: Iterable[tuple[str, str]]) -> Pairs:
     """
     kept: dict[str, str] = {}
     for name, value in headers:
-        told = (_known_name if len(name) <= _MEMORABLE else _told_by_guest)(name)
-        if not told:
+        lowered = (_cached_guest_name if len(name) <= _CACHED_NAME else _guest_name)(name)
+        if not lowered:
             continue
-        if _may_be_told(told, value):
-            kept[told] = value
+        if _is_guest_value(lowered, value):
+            kept[lowered] = value
         else:
-            kept.pop(told, None)  # the last one counts, and says nothing
-    return tuple(kept.items() if len(kept) <= _FEW else _first_of(kept))
+            kept.pop(lowered, None)  # the last one counts, and says nothing
+    return tuple(kept.items() if len(kept) <= _FEW else _within_head(kept))
 
 
-def _first_of(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """As many as clients take: most refuse a head of more than 64 KiB, some of 16."""
+def _within_head(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """As many of the first as clients take: most refuse a head beyond 64 KiB, some beyond 16."""
     left = _MAX_GUEST_HEAD
     for name, value in fields.items():
         left -= len(name) + len(value) + len(": \r\n")
@@ -293,7 +293,7 @@ def _first_of(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _may_be_told(name: str, value: str) -> bool:
+def _is_guest_value(name: str, value: str) -> bool:
     """Whether a guest's field may have this value: an empty one only where that says something."""
     if len(value) > _MAX_GUEST_VALUE or not _is_field_value(value):
         return False
@@ -305,16 +305,16 @@ def _is_field_value(value: str) -> bool:
     return plain or _FIELD_VALUE.fullmatch(value) is not None
 
 
-def _told_by_guest(name: str) -> str:
-    """The field's name in lower case; empty when a guest has no say in it."""
+def _guest_name(name: str) -> str:
+    """The name in lower case of a field that a guest may set; else empty."""
     if len(name) > _MAX_GUEST_NAME or not name.isascii():  # a Kelvin sign would become a k
         return ""
-    told = name.lower()
-    may = told in GUEST_TO_CLIENT or (told.startswith("x-ext-") and _FIELD_NAME.fullmatch(told))
-    return told if may else ""
+    lowered = name.lower()
+    is_own = lowered.startswith("x-ext-") and _FIELD_NAME.fullmatch(lowered) is not None
+    return lowered if is_own or lowered in GUEST_TO_CLIENT else ""
 
 
-_known_name = lru_cache(maxsize=512)(_told_by_guest)  # extensions use a few, again and again
+_cached_guest_name = lru_cache(maxsize=512)(_guest_name)  # extensions use a few, again and again
 
 
 def _present(*fields: tuple[str, str | None]) -> Pairs:
