@@ -1,47 +1,42 @@
 """`/runner/ext-ui/...` and `/ext-ui/...`: an extension's UI files, streamed."""
 
 from collections.abc import AsyncIterable, Callable
-from functools import lru_cache
-from typing import NamedTuple
 
 from aiohttp import web
 
-from backends.asset_path import may_be_page
-from backends.contract import AssetRequest, AssetResponse, Pairs, is_identifier
+from backends.contract import AssetRequest, AssetResponse, Pairs
 from backends.header_policy import client_to_asset
 from backends.prompt import Cancel
-from backends.ui_url import is_content_hash
 from backends.upstream.bodies import WholeBody, content_length
 from gateway.answer import Answer
 from gateway.asset_cache.bodies import SLICE_BYTES
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest, of_fields
-from gateway.keys import ASSET_CACHE, LIVE, UI_TENANTS
+from gateway.keys import ASSET_CACHE, LIVE
 from gateway.live import Live
-from gateway.outcomes import InvalidContentHash
-from gateway.routes.delegate import delegated, live_of
+from gateway.routes.asset_address import (
+    PAGE,
+    Address,
+    address_of,
+    tenant_of_page,
+    tenant_of_protocol,
+)
+from gateway.routes.delegate import delegated
 from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
 from gateway.routes.prompt import PendingCall
 from gateway.routes.server_timing import server_timing
-from gateway.routes.target import decoded, query_pairs, split_raw, without_fields
 from gateway.ui_reload import asking_for_all, with_script
-from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
+from gateway.ui_tenants import UI_COOKIE
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE, CacheRule
-from middleware.caller import CALLER, DevAuth
-from middleware.carried import carried
-from middleware.errors import InvalidRequest, TenantMismatch
 from middleware.isolation import EXTENSION_FILE
 from middleware.request_id import request_id_of
 from middleware.service_auth import SERVICE_TOKEN
 
 _HTML = "text/html"
-_TENANT = "tenant"
-_PAGE = "index.html"
 
-
-TenantOf = Callable[[web.Request, "Address"], str | None]
+TenantOf = Callable[[web.Request, Address], str | None]
 """Whose bundle this is."""
 
 
@@ -52,7 +47,7 @@ async def asset(request: web.Request) -> web.StreamResponse:
 
 async def runner_asset(request: web.Request) -> web.StreamResponse:
     """What a gateway asks of a runner: it has decided for which tenant."""
-    return await _serve(request, _told_tenant, reload=False)
+    return await _serve(request, tenant_of_protocol, reload=False)
 
 
 def early_asset(request: FastRequest) -> Answer | None:
@@ -102,7 +97,7 @@ def prompt_asset(request: FastRequest, done: Done) -> Cancel | None:
     if request.app[ASSET_CACHE].is_on or live.settings.ui_reload:
         return None
     address = address_of(request.raw_path)
-    if address.path == _PAGE:
+    if address.path == PAGE:
         return None
     tenant = tenant_of_page(request, address)
     note(request, tenant=tenant, extension=address.extension)
@@ -143,14 +138,14 @@ async def _serve(request: web.Request, tenant_of: TenantOf, *, reload: bool) -> 
         )
         if reload:
             response = await with_script(response, address.path, head=request.method == "HEAD")
-        if address.path == _PAGE and request.method == "GET":
+        if address.path == PAGE and request.method == "GET":
             generation.backend.page_fetched(asset_request)
         request[CACHE_RULE] = _cache_rule(response, address)
         return await _send(request, response)
 
 
 def _asset_request(
-    request: web.Request, address: "Address", tenant: str | None, live: Live
+    request: web.Request, address: Address, tenant: str | None, live: Live
 ) -> AssetRequest:
     return AssetRequest(
         request_id=request_id_of(request),
@@ -164,93 +159,6 @@ def _asset_request(
         timeout_s=live.settings.timeout_s,
         service_token=request[SERVICE_TOKEN],
     )
-
-
-class Address(NamedTuple):
-    """What the target of a UI file says."""
-
-    extension: str
-    content_hash: str
-    path: str  # percent-encoded; the page where the target ends with the bundle
-    tenant: str | None  # whom it names, which proves nothing
-    signed: str | None  # the value that proves it
-    query: str  # raw, without these two
-    may_be_page: bool  # HTML, for all that the path tells
-
-    def query_for(self, tenant: str | None) -> str:
-        """What the runner is asked with."""
-        if tenant is None:
-            return self.query
-        return _named_in(self.query, tenant)
-
-
-@lru_cache(maxsize=1024)
-def _named_in(query: str, tenant: str) -> str:
-    named = f"{_TENANT}={tenant}"  # an identifier: nothing in it needs an escape
-    return f"{query}&{named}" if query else named
-
-
-@lru_cache(maxsize=1024)  # a page asks for the same few files again and again
-def address_of(target: str, folder: str = "ext-ui") -> Address:
-    """Take a raw target apart.
-
-    Args:
-        folder: what the extension's name comes after.
-
-    Raises:
-        InvalidPath, InvalidContentHash, InvalidRequest: what is wrong with it.
-    """
-    raw_path, raw_query = split_raw(target)
-    _, _, rest = raw_path.partition(f"/{folder}/")
-    raw_extension, _, rest = rest.partition("/")
-    raw_hash, _, path = rest.partition("/")
-    extension, content_hash = decoded(raw_extension), decoded(raw_hash).lower()
-    if not is_content_hash(content_hash):
-        raise InvalidContentHash
-    if not is_identifier(extension):
-        raise InvalidRequest("invalid_extension", field="path")
-    query = dict(query_pairs(raw_query))
-    kept = without_fields(raw_query, frozenset({_TENANT, PARAMETER}))
-    path = path or _PAGE  # there, runners are not agreed on what they have
-    tenant, signed, is_page = query.get(_TENANT), query.get(PARAMETER), may_be_page(path)
-    return Address(extension, content_hash, path, tenant, signed, kept, is_page)
-
-
-def tenant_of_page(request: web.Request, address: Address) -> str | None:
-    """Whose bundle this is, from whoever may be believed; never from a bare parameter.
-
-    Raises:
-        TenantMismatch: the address names another tenant than the one it was made for.
-    """
-    caller = carried(request, CALLER)
-    known = request.app[UI_TENANTS]
-    settings = live_of(request).settings
-    if caller is not None:
-        tenant: str | None = caller.tenant_id
-    elif address.signed:
-        tenant = known.verify(address.signed, address.extension, address.content_hash)
-        if tenant is not None:
-            request[UI_COOKIE] = page_cookie(request, address.signed, settings)
-            if settings.ui_sandbox:
-                known.remember(tenant, address.extension, address.content_hash)
-    else:
-        value = of_fields(request, value_in_cookies)
-        tenant = known.verify(value, address.extension, address.content_hash) if value else None
-        if tenant is None and settings.ui_sandbox:
-            tenant = known.remembered(address.extension, address.content_hash)
-    if tenant is None and isinstance(settings.auth, DevAuth):
-        tenant = settings.auth.tenant
-    if address.tenant and tenant and address.tenant != tenant:
-        raise TenantMismatch
-    return tenant
-
-
-def _told_tenant(request: web.Request, address: Address) -> str | None:
-    """The runner protocol's rule: the query's tenant, else the header's."""
-    told = address.tenant or request.headers.get("x-tenant-id")
-    if told and not is_identifier(told):
-        raise InvalidRequest("invalid_tenant", field=_TENANT)
-    return told or None
 
 
 def _cache_rule(response: AssetResponse, address: Address) -> CacheRule:

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from gateway.event_streams import write_event
 from gateway.installs.contract import Install
 from gateway.keys import LIVE, STATE, UI_TENANTS, UI_WATCHERS
-from gateway.routes.assets import Address, address_of, tenant_of_page
+from gateway.routes.asset_address import Address, address_of, tenant_of_page
 from gateway.ui_reload import FOLDER, next_install
 from middleware.access_log import note
 from middleware.caller import DevAuth
