@@ -38,7 +38,7 @@ EVERY_TENANT = "*"
 _READ_TIMEOUT_S = 5.0
 _MAX_TENANTS = 1024
 _NAMESPACE = uuid.UUID("5b0f6c52-6f0a-5d0e-9f3e-0c1d7d9a4e11")
-_NEVER_READ: IndexStamp = (-1, -1, -1)
+_NEVER_READ: IndexStamp = (-1, -1, -1)  # no index has this stamp, nor the next
 _UNREADABLE: IndexStamp = (-2, -2, -2)
 
 _log = structlog.get_logger("installs")
@@ -54,12 +54,12 @@ class DirectoryInstalls:
     def __init__(self, root: Path, *, dev_tenant: str) -> None:
         self._root = root
         self._dev_tenant = dev_tenant
-        self._stamp: IndexStamp | None = _NEVER_READ
-        self._installs: tuple[Install, ...] | None = None
-        self._by_tenant: Mapping[str, Mapping[str, Install]] = {}
-        self._shared: Memo[str, tuple[Install, ...]] = Memo(_MAX_TENANTS)
+        self._installs: tuple[Install, ...] | None = None  # None: the index was never read
+        self._stamp: IndexStamp | None = _NEVER_READ  # of the index that they are from
+        self._by_tenant: Mapping[str, Mapping[str, Install]] = {}  # and by every name of theirs
+        self._shared: Memo[str, tuple[Install, ...]] = Memo(_MAX_TENANTS)  # see _shared_with
         self._reading = asyncio.Lock()
-        self._is_current = False  # seen in this turn
+        self._is_checked = False  # against the index, in this turn of the event loop
 
     async def resolve(self, tenant_id: str, extension: str, /) -> Install:
         """See Installs.resolve."""
@@ -68,26 +68,14 @@ class DirectoryInstalls:
 
     def known(self, tenant_id: str, extension: str, /) -> Install | None:
         """See Installs.known."""
-        # Asked in every turn of the event loop: cheaper than being out of date.
-        if not self._is_current:
+        # One look at the index serves all who ask in a turn of the event loop: cheap enough, and
+        # no answer is older than its turn.
+        if not self._is_checked:
             if self._installs is None or self._current_stamp() != self._stamp:
                 return None
-            self._is_current = True
-            asyncio.get_running_loop().call_soon(self._look_again)
+            self._is_checked = True
+            asyncio.get_running_loop().call_soon(self._turn_is_over)
         return self._find(tenant_id, extension)
-
-    def _look_again(self) -> None:
-        self._is_current = False
-
-    def _find(self, tenant_id: str, extension: str) -> Install:
-        wanted = extension.lower()
-        own = self._by_tenant.get(tenant_id, {}).get(wanted)
-        if own is not None and tenant_id != EVERY_TENANT:
-            return own
-        for shared in self._shared_with(tenant_id):
-            if wanted in _names(shared):
-                return shared
-        raise ExtensionNotInstalled
 
     async def all(self, tenant_id: str | None, /) -> tuple[Install, ...]:
         """See Installs.all."""
@@ -102,6 +90,19 @@ class DirectoryInstalls:
     async def aclose(self) -> None:
         """Nothing is held open."""
 
+    def _turn_is_over(self) -> None:
+        self._is_checked = False
+
+    def _find(self, tenant_id: str, extension: str) -> Install:
+        wanted = extension.lower()
+        own = self._by_tenant.get(tenant_id, {}).get(wanted)
+        if own is not None and tenant_id != EVERY_TENANT:
+            return own
+        for shared in self._shared_with(tenant_id):
+            if wanted in _names(shared):
+                return shared
+        raise ExtensionNotInstalled
+
     def _shared_with(self, tenant_id: str) -> tuple[Install, ...]:
         """The installs for every tenant, as this one's, without those that it overrides.
 
@@ -109,10 +110,10 @@ class DirectoryInstalls:
         """
         known = self._shared.get(tenant_id)
         if known is None:
-            known = self._shared.keep(tenant_id, tuple(self._as_those_of(tenant_id)))
+            known = self._shared.keep(tenant_id, tuple(self._made_out_to(tenant_id)))
         return known
 
-    def _as_those_of(self, tenant_id: str) -> Iterable[Install]:
+    def _made_out_to(self, tenant_id: str) -> Iterable[Install]:
         own = self._by_tenant.get(tenant_id, {})
         for shared in self._installs or ():
             if shared.tenant_id == EVERY_TENANT and (shared.extension_slug or "") not in own:
@@ -155,7 +156,7 @@ class DirectoryInstalls:
                 replace(one, providers=capabilities.known(one.providers)) for one in installs
             )
             self._installs = installs
-            self._by_tenant = _by_tenant(installs)
+            self._by_tenant = _indexed(installs)
             self._shared.clear()
 
 
@@ -189,9 +190,10 @@ def install_bundle(
         bundle = BundleStore(root).add(archive)
         manifest = bundle.manifest
         slug = manifest.slug
-        others = [one for one in installs if (one.tenant_id, one.extension_slug) != (tenant, slug)]
+        before = [one for one in installs if (one.tenant_id, one.extension_slug) == (tenant, slug)]
+        others = [one for one in installs if one not in before]
         if config is None:
-            config = next((one.config for one in installs if one not in others), {})
+            config = before[0].config if before else {}
         install = Install(
             tenant_id=tenant,
             extension_slug=slug,
@@ -248,7 +250,7 @@ def remove_install(root: Path, which: str) -> Install:
     return removed
 
 
-def _by_tenant(installs: Iterable[Install]) -> Mapping[str, Mapping[str, Install]]:
+def _indexed(installs: Iterable[Install]) -> Mapping[str, Mapping[str, Install]]:
     table: dict[str, dict[str, Install]] = {}
     for install in installs:
         table.setdefault(install.tenant_id, {}).update((name, install) for name in _names(install))
