@@ -163,6 +163,7 @@ class AssetCache:
         return await self._miss(lookup)
 
     async def _miss(self, lookup: Lookup) -> AssetResponse:
+        """Ask the runner, or wait for somebody who is asking it the same."""
         while True:
             entry = await self._kept.find(lookup.question.key, has_room=self._fills.has_room)
             if entry is None and not lookup.question.wants_all:
@@ -177,6 +178,7 @@ class AssetCache:
             answer = self._look(lookup)
             if answer is not None:
                 return answer
+            # It is kept, but this caller has to be asked about; or whoever asked has left.
 
     async def _lead(self, lookup: Lookup, flight: Flight, entry: Entry | None) -> AssetResponse:
         """Ask the runner, also for everyone who waits for this flight."""
@@ -209,13 +211,13 @@ class AssetCache:
             asking_whether(lookup.request, entry.etag),
             method="GET" if question.wants_all else "HEAD",
         )
-        told = dict(response.headers).get("etag")
+        etag = dict(response.headers).get("etag")
         if response.status == 304:
-            same = told is None or told.removeprefix("W/") == entry.etag
+            same = etag is None or etag.removeprefix("W/") == entry.etag
+        elif question.wants_all:
+            return self._take_in(lookup, flight, response)  # all of another file, or a refusal
         else:
-            same = response.status == 200 and not question.wants_all and told == entry.etag
-        if not same and question.wants_all and response.status != 304:
-            return self._take_in(lookup, flight, response)
+            same = response.status == 200 and etag == entry.etag
         if not isinstance(response.body, bytes):
             await response.body.aclose()
         if not same:
