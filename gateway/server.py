@@ -111,7 +111,7 @@ class GatewayProtocol(FastProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is not None:
-            self._hold(data)
+            self._keep_for_later(data)
         elif (path := self._fast_path) is None or not self._take(path, data):
             self._pass_on(data)
 
@@ -211,8 +211,8 @@ class GatewayProtocol(FastProtocol):
             and (self._head_deadline is None or bool(self._held))
         )
 
-    def _hold(self, data: bytes) -> None:
-        """Keep what a client sends before it has its answer, within a bound."""
+    def _keep_for_later(self, data: bytes) -> None:
+        """Keep, within a bound, what a client sends before it has its answer."""
         self._held += data
         if len(self._held) > MAX_HEAD_LINE:
             self._pause_transport_reading()
@@ -303,13 +303,13 @@ class GatewayProtocol(FastProtocol):
         """A problem document for what no middleware has seen. Closes the connection."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun; a second one would land inside it")
-        asked = cast(web.Request, request)  # request_factory makes no others
-        if asked._match_info is None:  # without one the application's signals do not run
-            asked._match_info = match_of(self._app, _NO_ROUTE)
+        known = cast(web.Request, request)  # request_factory makes no others
+        if known._match_info is None:  # without one the application's signals do not run
+            known._match_info = match_of(self._app, _NO_ROUTE)
         failure = exc or web.HTTPInternalServerError()
         if isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many headers"):
             failure = LineTooLong(b"", MAX_HEADERS)
-        response = render(asked, failure, self._app[LIVE].served_by)
+        response = render(known, failure, self._app[LIVE].served_by)
         response.force_close()
         return response
 

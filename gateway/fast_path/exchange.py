@@ -77,22 +77,23 @@ class Exchange:
             self,
             live,
         )
-        self._admitted = self._settled = False
+        self._admitted = False  # counted by load_shed
+        self._settled = False  # the call that was begun has its outcome, or was cancelled
         self._cancel_call: Cancel | None = None
-        self._streamed: Answer | None = None
+        self._streamed: Answer | None = None  # its head and body have left by `stream`
         self._body_bytes = 0
         self._answer: web.StreamResponse | None = None
         self._began = time.perf_counter()
 
     def begin(self) -> bool:
-        """Ask the guards, and answer at once if nothing has to be waited for.
+        """Go through the guards, and answer at once if nothing has to be waited for.
 
         Returns:
             Whether that has been done; else it goes on in a task, or when its runner answers.
         """
         self._parts.metrics.in_flight[self._target.route.label] += 1
         try:
-            answer: web.StreamResponse | None = self._ask()
+            answer: web.StreamResponse | None = self._check()
             if answer is None and self._is_begun():
                 return False
         except Exception as failure:  # noqa: BLE001
@@ -113,7 +114,7 @@ class Exchange:
             return
         self._settled = True
         self._cancel_call()
-        self._leave()
+        self._note_leaving()
         self._parts.in_flight.end(self.request)
         self._end(ABANDONED, None, metrics.ABANDONED)
         self._protocol.over(keep_alive=not self._parts.state.stopping)
@@ -137,123 +138,6 @@ class Exchange:
             again=answer.again,
             keep_alive=request.keep_alive,
         )
-
-    def _ask(self) -> Answer | None:
-        request, target, parts = self.request, self._target, self._parts
-        parts.in_flight.admit(self._policies.load_shed)
-        self._admitted = True
-        if not target.has_one_reading:
-            check_target(target.raw_path)
-        check_host(request.fields["host"])
-        route = target.route
-        if route.caller is not None:
-            route.caller(request)
-        if request.whole_body:
-            check_length(route.body_limit(), len(request.whole_body))
-        return None if route.early is None else route.early(request)
-
-    def _is_begun(self) -> bool:
-        """Whether the call to the runner is on its way; its outcome comes to `_done`."""
-        route = self._target.route
-        if route.prompt is None:
-            return False
-        route.token(self.request)
-        self._cancel_call = route.prompt(self.request, self._done)
-        if self._cancel_call is None:
-            return False
-        if not self._settled:
-            self._parts.in_flight.begin(self.request)
-            self._protocol.hold(self)
-        return True
-
-    def _done(
-        self, came: web.StreamResponse | Exception | Coroutine[Any, Any, web.StreamResponse]
-    ) -> None:
-        self._settled = True
-        protocol = self._protocol
-        if isinstance(came, Answer) and protocol.transport is not None:
-            self._send(came)
-            self._parts.in_flight.end(self.request)
-            self._end(ANSWERED, came.status, outcome_of(came.status))
-            stopping = self._parts.state.stopping
-            protocol.answered(keep_alive=self.request.keep_alive and not stopping)
-        elif isinstance(came, web.StreamResponse):
-            self._answer = came
-            protocol.run(self._run())
-        else:
-            protocol.run(self._run(_raised(came) if isinstance(came, Exception) else came))
-
-    async def _run(self, late: Coroutine[Any, Any, web.StreamResponse] | None = None) -> None:
-        """The part that has to wait: for the handler, for aiohttp's writer, or for the client.
-
-        Args:
-            late: the rest of a call that was begun by callback.
-        """
-        request, answer, protocol = self.request, self._answer, self._protocol
-        event, status, outcome = ANSWERED, None, metrics.BROKEN_OFF
-        keep_alive = request.keep_alive
-        self._parts.in_flight.begin(request)
-        try:
-            if answer is None:
-                answer = await self._handled(late)
-            status = answer.status
-            if answer is self._streamed:
-                pass
-            elif isinstance(answer, Answer):
-                self._send(answer)
-            else:
-                await self._write(answer)
-                keep_alive = keep_alive and answer.keep_alive is not False
-            if protocol._paused:
-                await protocol._drain_helper()
-            outcome = outcome_of(status)
-            if is_gone(request):
-                event = ABANDONED
-        except asyncio.CancelledError:
-            event, outcome = ABANDONED, metrics.ABANDONED
-            self._leave()
-            raise
-        except ConnectionError:
-            event, outcome = ABANDONED, metrics.ABANDONED
-            note(request, reason="client_gone")
-        except Exception as failure:  # noqa: BLE001
-            note_cut_off(request, failure)
-            keep_alive = False
-        finally:
-            self._parts.in_flight.end(request)
-            self._end(event, status, outcome)
-            protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
-
-    async def _handled(
-        self, late: Coroutine[Any, Any, web.StreamResponse] | None
-    ) -> web.StreamResponse:
-        route, request = self._target.route, self.request
-        try:
-            if late is not None:
-                return await late
-            route.token(request)
-            return await route.handler(request)
-        except Exception as failure:  # noqa: BLE001
-            return answer_to(request, failure, self._parts.render)
-
-    def _leave(self) -> None:
-        note(self.request, reason="client_gone" if is_gone(self.request) else "cancelled")
-
-    def _send(self, answer: Answer) -> None:
-        self._facts["status"] = answer.status
-        transport = self._protocol.transport
-        if transport is None:
-            return
-        head = self._parts.heads.head(self.request, answer)
-        body = answer.body
-        if not body or answer.status in BODILESS or self._target.method == "HEAD":
-            transport.write(head)
-            return
-        self._body_bytes = len(body)
-        if len(body) <= JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.writelines((head, body))
 
     async def stream(
         self, status: int, headers: Pairs, length: int, body: ByteStream
@@ -284,6 +168,128 @@ class Exchange:
                 if not take(part):
                     await protocol._drain_helper()
         return answer
+
+    def _check(self) -> Answer | None:
+        """What comes before the handler in the middlewares' order; the early answer, if any.
+
+        Raises whatever a guard refuses with.
+        """
+        request, target, parts = self.request, self._target, self._parts
+        parts.in_flight.admit(self._policies.load_shed)
+        self._admitted = True
+        if not target.has_one_reading:
+            check_target(target.raw_path)
+        check_host(request.fields["host"])
+        route = target.route
+        if route.caller is not None:
+            route.caller(request)
+        if request.whole_body:
+            check_length(route.body_limit(), len(request.whole_body))
+        return None if route.early is None else route.early(request)
+
+    def _is_begun(self) -> bool:
+        """Whether the call to the runner is on its way; its outcome comes to `_done`."""
+        route = self._target.route
+        if route.prompt is None:
+            return False
+        route.token(self.request)
+        self._cancel_call = route.prompt(self.request, self._done)
+        if self._cancel_call is None:
+            return False
+        if not self._settled:
+            self._parts.in_flight.begin(self.request)
+            self._protocol.hold(self)
+        return True
+
+    def _done(
+        self, came: web.StreamResponse | Exception | Coroutine[Any, Any, web.StreamResponse]
+    ) -> None:
+        """The callback of the call that was begun; see Done."""
+        self._settled = True
+        protocol = self._protocol
+        if isinstance(came, Answer) and protocol.transport is not None:
+            self._send(came)
+            self._parts.in_flight.end(self.request)
+            self._end(ANSWERED, came.status, outcome_of(came.status))
+            stopping = self._parts.state.stopping
+            protocol.answered(keep_alive=self.request.keep_alive and not stopping)
+        elif isinstance(came, web.StreamResponse):
+            self._answer = came
+            protocol.run(self._run())
+        else:
+            protocol.run(self._run(_raised(came) if isinstance(came, Exception) else came))
+
+    async def _run(self, late: Coroutine[Any, Any, web.StreamResponse] | None = None) -> None:
+        """The part that has to wait: for the handler, for aiohttp's writer, or for the client.
+
+        Args:
+            late: the rest of a call that was begun by callback.
+        """
+        request, answer, protocol = self.request, self._answer, self._protocol
+        event, status, outcome = ANSWERED, None, metrics.BROKEN_OFF
+        keep_alive = request.keep_alive
+        self._parts.in_flight.begin(request)
+        try:
+            if answer is None:
+                answer = await self._handled(late)
+            status = answer.status
+            if answer is self._streamed:
+                pass  # it is out already
+            elif isinstance(answer, Answer):
+                self._send(answer)
+            else:
+                await self._write(answer)
+                keep_alive = keep_alive and answer.keep_alive is not False
+            if protocol._paused:
+                await protocol._drain_helper()
+            outcome = outcome_of(status)
+            if is_gone(request):
+                event = ABANDONED
+        except asyncio.CancelledError:
+            event, outcome = ABANDONED, metrics.ABANDONED
+            self._note_leaving()
+            raise
+        except ConnectionError:
+            event, outcome = ABANDONED, metrics.ABANDONED
+            note(request, reason="client_gone")
+        except Exception as failure:  # noqa: BLE001
+            note_cut_off(request, failure)
+            keep_alive = False
+        finally:
+            self._parts.in_flight.end(request)
+            self._end(event, status, outcome)
+            protocol.over(keep_alive=keep_alive and not self._parts.state.stopping)
+
+    async def _handled(
+        self, late: Coroutine[Any, Any, web.StreamResponse] | None
+    ) -> web.StreamResponse:
+        route, request = self._target.route, self.request
+        try:
+            if late is not None:
+                return await late
+            route.token(request)
+            return await route.handler(request)
+        except Exception as failure:  # noqa: BLE001
+            return answer_to(request, failure, self._parts.render)
+
+    def _note_leaving(self) -> None:
+        note(self.request, reason="client_gone" if is_gone(self.request) else "cancelled")
+
+    def _send(self, answer: Answer) -> None:
+        self._facts["status"] = answer.status
+        transport = self._protocol.transport
+        if transport is None:
+            return
+        head = self._parts.heads.head(self.request, answer)
+        body = answer.body
+        if not body or answer.status in BODILESS or self._target.method == "HEAD":
+            transport.write(head)
+            return
+        self._body_bytes = len(body)
+        if len(body) <= JOINED_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
 
     async def _write(self, answer: web.StreamResponse) -> None:
         """Through aiohttp's own writer, unless the handler has done so."""
