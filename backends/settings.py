@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from backends.token_file import TokenFile
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -90,7 +92,7 @@ class HostApiSettings:
     """The host application's internal API: storage, scheduler, invoicing, clients, services."""
 
     base_url: str
-    token: str = field(repr=False)
+    token: str | TokenFile = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

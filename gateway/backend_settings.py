@@ -18,6 +18,7 @@ from backends.settings import (
     ServingApi,
     Timeouts,
 )
+from backends.token_file import TokenFile
 from gateway.variables import Variables
 
 FIRST_BYTE_MS: Final = 25_000
@@ -171,9 +172,14 @@ def _own_container() -> str | None:
     return socket.gethostname() if inside else None
 
 
+def host_api_token(values: Variables) -> str | TokenFile | None:
+    """What the host application's internal API is asked with."""
+    return values.runner_storage_api_token or values.runner_service_token_file
+
+
 def _host_api(values: Variables) -> HostApiSettings | None:
     base_url = values.storage_api_base_url or values.registry_base_url
-    token = values.runner_storage_api_token
+    token = host_api_token(values)
     if base_url is None or token is None:
         return None
     return HostApiSettings(base_url=application_url(base_url), token=token)

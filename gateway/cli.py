@@ -99,8 +99,7 @@ def runner(environ: Environ, *, host: str, port: int | None) -> None:
     from gateway.setting_rules import is_loopback
 
     settings = loaded_settings(environ)
-    has_token = settings.service_token is not None or settings.service_token_file is not None
-    if not has_token and not is_loopback(host):
+    if settings.service_token is None and not is_loopback(host):
         raise click.UsageError(
             "Beyond loopback anybody could run extensions: set RUNNER_SERVICE_TOKEN first."
         )

@@ -194,7 +194,7 @@ async def _from_engine(
     from backends.docker_engine.log_follow import follow_logs
     from middleware.redaction import Redactor
 
-    redact = Redactor(lambda: settings.secrets)
+    redact = Redactor(lambda: settings.secrets_now)
     watch = await _watching(settings)
     try:
         if not watch.snapshot.candidates:

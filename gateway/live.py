@@ -13,7 +13,6 @@ from middleware.caller import Auth
 from middleware.cors import Cors
 from middleware.isolation import Isolation
 from middleware.load_shed import LoadShed
-from middleware.service_auth import ServiceAuth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +26,6 @@ class Policies:
     isolation: Isolation
     auth: Auth
     admin: AdminAuth
-    service_auth: ServiceAuth
 
 
 def policies_of(settings: Settings, auth: Auth) -> Policies:
@@ -43,9 +41,6 @@ def policies_of(settings: Settings, auth: Auth) -> Policies:
         ),
         auth=auth,
         admin=AdminAuth(token=settings.admin_token, loopback_listener=settings.listen.is_loopback),
-        service_auth=ServiceAuth(
-            token=settings.service_token, token_file=settings.service_token_file
-        ),
     )
 
 

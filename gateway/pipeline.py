@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from backends.token_file import token_now
 from gateway.dispatch import canonical_of, match_of
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.parts import FastRoute, Parts
@@ -171,7 +172,7 @@ class _Guards:
         # A preflight carries no credentials, so it is answered before they are asked for.
         self._preflight = cors(lambda: live.now.policies.cors)
         # Only once it is known that the call may go on: give it the runner's token.
-        self.token = service_auth(lambda: live.now.policies.service_auth)
+        self.token = service_auth(lambda: token_now(live.now.settings.service_token))
         self._live = live
 
         def auth() -> Auth:

@@ -34,9 +34,10 @@ class ProcessLogs:
         )
         self._begin, self._second = b"", -1
         self._writer = BatchWriter(descriptor)
-        self._secrets: frozenset[str] = frozenset()
+        self._settings = settings
+        self._old_secrets: frozenset[str] = frozenset()
+        self._searched: frozenset[str] = frozenset()
         self._secret_bytes: tuple[bytes, ...] = ()
-        self._know(settings.secrets)
         self._configure(settings)
 
     @property
@@ -47,7 +48,8 @@ class ProcessLogs:
     def follow(self, settings: Settings) -> None:
         """Go on with the settings of a reload. Old secrets are still masked: calls that
         began under them are still running."""
-        self._know(self._secrets | settings.secrets)
+        self._old_secrets = self._secrets()
+        self._settings = settings
         self._configure(settings)
 
     def access(self, entries: Sequence[Entry]) -> None:
@@ -55,6 +57,7 @@ class ProcessLogs:
         if not self._json:
             through_structlog(entries)
             return
+        self._look_for(self._secrets())
         raws = []
         for entry in entries:
             if not is_written(entry[1]):
@@ -93,11 +96,15 @@ class ProcessLogs:
         configure_logs(
             settings.log_format,
             settings.log_level,
-            secrets=lambda: self._secrets,
+            secrets=self._secrets,
             write=lambda line: self._writer.write_now(line.encode(errors="replace") + b"\n"),
             always=self._always,
         )
 
-    def _know(self, secrets: frozenset[str]) -> None:
-        self._secrets = secrets
-        self._secret_bytes = tuple(secret.encode() for secret in secrets)
+    def _secrets(self) -> frozenset[str]:
+        return self._old_secrets | self._settings.secrets_now
+
+    def _look_for(self, secrets: frozenset[str]) -> None:
+        if secrets != self._searched:
+            self._searched = secrets
+            self._secret_bytes = tuple(secret.encode() for secret in secrets)

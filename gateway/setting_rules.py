@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from backends.contract import BackendKind
 from backends.knative_path.tls import client_context
 from backends.settings import KnativeTls
-from gateway.backend_settings import knative_tls
+from gateway.backend_settings import host_api_token, knative_tls
 from gateway.jwt_keys import SHARED
 from gateway.setting_problems import SettingProblem
 from gateway.variables import Variables
@@ -185,7 +185,7 @@ def _host_application(values: Variables) -> Iterator[SettingProblem]:
             problem="is not set, and the registry at REGISTRY_BASE_URL answers nobody without it",
             fix="Write the token that the host application expects, or unset REGISTRY_BASE_URL",
         )
-    if values.storage_api_base_url is not None and values.runner_storage_api_token is None:
+    if values.storage_api_base_url is not None and host_api_token(values) is None:
         yield SettingProblem(
             variable="RUNNER_STORAGE_API_TOKEN",
             problem="is not set, nor RUNNER_SERVICE_TOKEN, and STORAGE_API_BASE_URL needs one",

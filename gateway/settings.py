@@ -12,12 +12,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from backends.settings import BackendSettings, EmbeddedSettings
+from backends.token_file import TokenFile
 from gateway.backend_settings import (
     application_url,
     backend_settings,
     embedded_settings,
     first_byte_ms,
     guest_budget_s,
+    host_api_token,
 )
 from gateway.environment import Origin, Sources, read_sources
 from gateway.jwt_settings import AuthSettings, JwtSettings
@@ -91,8 +93,7 @@ class Settings:
     backend: BackendSettings
     embedded: EmbeddedSettings  # what the `runner` verb serves, whichever backend is chosen
     runner_port: int
-    service_token: str | None = field(repr=False)
-    service_token_file: Path | None
+    service_token: str | TokenFile | None = field(repr=False)
     public_base: str
     timeout_s: float
     guest_budget_s: float  # what a handler's own limit is a share of; at most timeout_s
@@ -118,6 +119,12 @@ class Settings:
     unread: tuple[str, ...]  # named like ours, read by nobody
     variables: Variables = field(repr=False)  # the values that all of the above came from
     secrets: frozenset[str] = field(repr=False)  # every value that nobody may be shown
+
+    @property
+    def secrets_now(self) -> frozenset[str]:
+        """`secrets`, and the service token's file as it was read last."""
+        file = self.variables.runner_service_token_file
+        return self.secrets if file is None else self.secrets | file.lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +164,12 @@ def effective(settings: Settings) -> list[EffectiveRow]:
     """Every variable with its value, where that came from, and whether a reload can change it."""
     known = settings.variables
     # Unset it holds for UI files alone, so no default of the variable could say it.
-    shown = known.model_copy(update={"runner_first_byte_timeout_ms": first_byte_ms(known)})
+    shown = known.model_copy(
+        update={
+            "runner_first_byte_timeout_ms": first_byte_ms(known),
+            "runner_storage_api_token": host_api_token(known),
+        }
+    )
     return [
         EffectiveRow(
             variable=name,
@@ -246,8 +258,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         backend=backend_settings(values),
         embedded=embedded_settings(values),
         runner_port=values.port,
-        service_token=values.runner_service_token,
-        service_token_file=values.runner_service_token_file,
+        service_token=values.runner_service_token or values.runner_service_token_file,
         public_base=values.runner_public_base,
         timeout_s=values.ext_gateway_timeout_ms / 1000,
         guest_budget_s=guest_budget_s(values),

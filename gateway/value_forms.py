@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from backends.contract import is_identifier
+from backends.token_file import TokenFile
 from backends.upstream.address import RunnerAddress
 
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
@@ -231,6 +232,14 @@ def _secret_file(path: Path) -> Path:
     return path
 
 
+def _token_file(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    file = TokenFile(_secret_file(Path(text)))
+    file.read()  # so that what it holds is masked in logs from the start
+    return file
+
+
 def read_secret(path: Path) -> str:
     """The token in a file, without the white space around it.
 
@@ -308,5 +317,8 @@ PemFile = Annotated[
 ]
 SecretFile = Annotated[
     Path, AfterValidator(_secret_file), Accepts("a readable file that holds one token")
+]
+RenewedSecretFile = Annotated[
+    TokenFile, BeforeValidator(_token_file), Accepts("a readable file that holds one token")
 ]
 Folder = Annotated[Path, Accepts("a folder; made when missing")]

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from backends.contract import BackendKind
-from gateway.setting_problems import SettingProblem, SettingsError
-from gateway.value_forms import read_secret
+from gateway.setting_problems import SettingProblem
 from gateway.variable_table import VARIABLES
 from gateway.variables import Variables
 
@@ -42,7 +41,8 @@ def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
             "runner_max_concurrency": values.runner_max_concurrency or usable_cores(),
             "gateway_log_format": values.gateway_log_format
             or ("console" if on_terminal else "json"),
-            "runner_storage_api_token": values.runner_storage_api_token or _service_token(values),
+            "runner_storage_api_token": values.runner_storage_api_token
+            or values.runner_service_token,
             "runner_config_api_token": values.runner_config_api_token
             or values.runner_storage_api_token,
         }
@@ -55,17 +55,3 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this platform
         return os.cpu_count() or 1
-
-
-def _service_token(values: Variables) -> str | None:
-    if values.runner_service_token_file is None:
-        return values.runner_service_token
-    try:
-        return read_secret(values.runner_service_token_file)
-    except (OSError, ValueError):  # it was readable a moment ago
-        problem = SettingProblem(
-            variable="RUNNER_SERVICE_TOKEN_FILE",
-            problem="names a file that was replaced while it was read",
-            fix="Try again",
-        )
-        raise SettingsError((problem,)) from None

@@ -32,6 +32,7 @@ from gateway.value_forms import (
     PublicBase,
     QueueLength,
     ReadableFile,
+    RenewedSecretFile,
     RunnerUrl,
     Seconds,
     SecretFile,
@@ -64,7 +65,8 @@ class RunnerVariables(Section):
         Token | None, Field(repr=False, description="Proves to the runner that the gateway calls.")
     ] = None
     runner_service_token_file: Annotated[
-        SecretFile | None, Field(description="The same from a file, read again when it changes.")
+        RenewedSecretFile | None,
+        Field(description="The same from a file, read again when it changes."),
     ] = None
     ext_gateway_timeout_ms: Annotated[
         Milliseconds, Field(description="The whole budget of one call.")
@@ -214,7 +216,7 @@ class EmbeddedVariables(Section):
     ] = None
     runner_storage_api_token: Annotated[
         Token | None,
-        Otherwise("`RUNNER_SERVICE_TOKEN`"),
+        Otherwise("`RUNNER_SERVICE_TOKEN`, or its file's"),
         Field(repr=False, description="Proves to that API that a runner calls."),
     ] = None
     port: Annotated[

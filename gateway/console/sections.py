@@ -47,7 +47,7 @@ class Document:
         self._observer = observer
         self._extensions = Extensions(app)
         self._secrets: frozenset[str] = frozenset()
-        self._redact = Redactor(lambda: self._secrets)
+        self._redact = Redactor(lambda: self._secrets | app[LIVE].settings.secrets_now)
         self._probe: tuple[ProbeResult | None, str | None] = (None, None)
 
     async def sections(self) -> Sections:

@@ -12,11 +12,11 @@ from backends.errors import BackendError, RunnerNotConfigured, RunnerUnreachable
 from backends.knative_path.token import ServiceToken
 from backends.knock import Knocks
 from backends.settings import EmbeddedSettings, KnativeSettings
+from backends.token_file import TokenFile, token_now
 from gateway.backend_opening import backend_of
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
 from gateway.settings import Settings
-from middleware.service_auth import TokenFile
 
 _SOON_S: Final = 300.0
 _KNOCK_S: Final = 5.0  # a runner that sleeps has to start
@@ -51,7 +51,7 @@ async def _door(settings: Settings) -> Sequence[Finding]:
 
 
 async def _knock(settings: Settings) -> None:
-    token = await asyncio.to_thread(_service_token, settings)
+    token = await asyncio.to_thread(token_now, settings.service_token)
     backend = await backend_of(settings)
     try:
         if isinstance(backend, Knocks):
@@ -67,7 +67,7 @@ def _not_let_in(settings: Settings, failure: BackendError) -> Sequence[Finding]:
         what = f"whether the runner lets calls in is not known: {failure.reason}"
         why = "if it does not, every handler call is answered with 502"
         return [warning("token", what, why, "run doctor again while the runner is up and idle")]
-    told = settings.service_token is not None or settings.service_token_file is not None
+    told = settings.service_token is not None
     token = "the gateway's service token" if told else "calls without a service token"
     fix = "let RUNNER_SERVICE_TOKEN, or what is in RUNNER_SERVICE_TOKEN_FILE, be the runner's own"
     if isinstance(settings.backend, KnativeSettings) and settings.backend.token_file is not None:
@@ -76,19 +76,14 @@ def _not_let_in(settings: Settings, failure: BackendError) -> Sequence[Finding]:
     return [failed("token", f"the runner refuses {token}", why, fix)]
 
 
-def _service_token(settings: Settings) -> str | None:
-    """What calls are sent with."""
-    file = settings.service_token_file
-    return settings.service_token if file is None else TokenFile(file).read()
-
-
 def _files(case: Case) -> Iterator[Finding]:
     backend = case.settings.backend
     if isinstance(backend, KnativeSettings) and backend.token_file is not None:
         reader = ServiceToken(backend.token_file, audience=backend.token_audience)
         yield _judged("RUNNER_KNATIVE_TOKEN_FILE", reader)
-    if case.settings.service_token_file is not None:
-        yield _judged("RUNNER_SERVICE_TOKEN_FILE", BearerToken(case.settings.service_token_file))
+    if isinstance(case.settings.service_token, TokenFile):
+        file = BearerToken(case.settings.service_token.path)
+        yield _judged("RUNNER_SERVICE_TOKEN_FILE", file)
 
 
 def _judged(variable: str, reader: ServiceToken | BearerToken) -> Finding:

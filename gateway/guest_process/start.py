@@ -76,7 +76,6 @@ def _of_a_runner(settings: Settings, task: ProcessTask) -> Settings:
         on_loopback(settings, task.settings, tenant=""),  # which counts where there is no token
         embedded=task.settings,
         service_token=task.token,
-        service_token_file=None,
         max_body_bytes=MAX_ENVELOPE_BYTES,
         secrets=settings.secrets | {task.token},
     )

@@ -36,7 +36,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
     stream = LogStream(
         TAP,
         lambda: live.slot.current.backend,
-        lambda: live.settings.secrets,
+        lambda: live.settings.secrets_now,
         OthersLines(lambda seen: fleet.reports("log", seen=seen)) if fleet.size > 1 else None,
     )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -14,6 +14,7 @@ from backends.settings import (
     KnativeSettings,
     Timeouts,
 )
+from backends.token_file import token_now
 from gateway.settings import (
     DirectoryInstallsSettings,
     RegistryInstallsSettings,
@@ -164,16 +165,20 @@ def test_the_embedded_backend_gets_everything_it_can_be_told() -> None:
     )
 
 
-def test_the_host_applications_api_may_take_its_token_from_the_service_token_file(
-    tmp_path: Path,
-) -> None:
+def test_what_follows_from_the_service_tokens_file_is_renewed_with_it(tmp_path: Path) -> None:
     token = tmp_path / "token"
-    token.write_text("from-the-file\n")
-    settings = load({"STORAGE_API_BASE_URL": "http://app", "RUNNER_SERVICE_TOKEN_FILE": str(token)})
-    assert settings.embedded.host_api == HostApiSettings(
-        base_url="http://app", token="from-the-file"
-    )
-    assert "from-the-file" in settings.secrets
+    token.write_text("before\n")
+    environ = {"STORAGE_API_BASE_URL": "http://app", "RUNNER_SERVICE_TOKEN_FILE": str(token)}
+    settings = load(environ)
+    assert "before" in settings.secrets_now
+    token.write_text("afterwards\n")
+    assert token_now(settings.service_token) == "afterwards"
+    assert settings.embedded.host_api is not None
+    assert token_now(settings.embedded.host_api.token) == "afterwards"
+    assert settings.secrets_now >= {"before", "afterwards"}
+    assert changed(settings, load(environ)) == ()
+    (shown,) = (row for row in effective(settings) if row.variable == "RUNNER_STORAGE_API_TOKEN")
+    assert shown.value == "(set)"
 
 
 def test_a_registry_makes_installs_come_from_it() -> None:

@@ -12,6 +12,7 @@ from backends.embedded.host.call import Call
 from backends.embedded.host.internal_client import ExchangeFailed, InternalClient
 from backends.embedded.host.on_loop import Unanswered, run_on_loop
 from backends.settings import HostApiSettings
+from backends.token_file import token_now
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 TIMEOUT_S = 30.0
@@ -72,7 +73,10 @@ class HostApi:
         if install in {".", ".."}:
             raise HostApiFailed("transport failure")  # a path segment that would climb
         url = URL(f"{self._base}/api/internal/{api}/install/{install}", encoded=True)
-        headers = {"x-runner-auth": self._token, "content-type": "application/json"}
+        headers = {
+            "x-runner-auth": token_now(self._token) or "",
+            "content-type": "application/json",
+        }
         try:
             answer = await self._client.exchange(
                 "POST", url, headers=headers, body=orjson.dumps(body), max_bytes=MAX_RESPONSE_BYTES

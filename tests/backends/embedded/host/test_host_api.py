@@ -1,12 +1,15 @@
 """The internal API's client: addressed, authenticated, bounded."""
 
 import asyncio
+from pathlib import Path
 
 import orjson
 import pytest
 
 from backends.embedded.host.host_api import MAX_RESPONSE_BYTES, HostAnswer, HostApiFailed, ask
-from backends.embedded.host.services import HostServices
+from backends.embedded.host.services import HostServices, open_services
+from backends.settings import EmbeddedSettings, HostApiSettings
+from backends.token_file import TokenFile
 from tests.backends.embedded.host.calls import call_of
 from tests.fakes.host_app import HostApp
 
@@ -28,6 +31,19 @@ async def test_an_operation_is_posted_with_the_runners_token(
     assert seen.headers["x-runner-auth"] == "runner-token"
     assert seen.headers["content-type"] == "application/json"
     assert orjson.loads(seen.body) == {"operation": "list"}
+
+
+async def test_a_token_that_is_renewed_in_its_file_counts_from_the_next_call_on(
+    tmp_path: Path, host_app: HostApp
+) -> None:
+    file = tmp_path / "token"
+    host_api = HostApiSettings(base_url=host_app.url, token=TokenFile(file))
+    services = await open_services(EmbeddedSettings(bundle_dir=tmp_path, host_api=host_api))
+    for token in ("before", "afterwards"):
+        file.write_text(token)
+        await post(services)
+    await services.aclose()
+    assert [seen.headers["x-runner-auth"] for seen in host_app.seen] == ["before", "afterwards"]
 
 
 async def test_an_install_id_cannot_leave_its_place_in_the_path(
