@@ -1,7 +1,7 @@
 """What no single variable can get wrong: combinations that contradict each other."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +18,16 @@ MIN_PROXY_KEY: Final = 16
 WELL_KNOWN_KEYS: Final = frozenset(
     {"changeme", "change-me", "default", "local-runner-key", "password", "secret", "test", "token"}
 )
+_RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
+    "GATEWAY_JWT_ALGORITHMS": ("GATEWAY_JWT_KEY_FILE",),
+    "GATEWAY_JWT_JWKS_URL": ("GATEWAY_JWT_KEY_FILE",),
+    "RUNNER_CONFIG_API_TOKEN": ("RUNNER_STORAGE_API_TOKEN",),
+    "RUNNER_FIRST_BYTE_TIMEOUT_MS": ("EXT_GATEWAY_TIMEOUT_MS",),
+    "RUNNER_KNATIVE_CLIENT_CERT": ("RUNNER_KNATIVE_CLIENT_KEY",),
+    "RUNNER_KNATIVE_COLD_START_MS": ("EXT_GATEWAY_TIMEOUT_MS",),
+    "RUNNER_STORAGE_API_TOKEN": ("RUNNER_SERVICE_TOKEN", "RUNNER_SERVICE_TOKEN_FILE"),
+}
+"""What else rules look at before they blame a variable."""
 
 
 def is_loopback(host: str) -> bool:
@@ -28,11 +38,20 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def contradictions(values: Variables) -> Iterator[SettingProblem]:
+def contradictions(values: Variables, unparsed: Set[str] = frozenset()) -> Iterator[SettingProblem]:
     """Every combination that cannot work, each blamed on the variable to change.
 
-    `values` already hold the defaults that depend on other variables.
+    Args:
+        values: with the defaults that depend on other variables.
+        unparsed: variables that have their default because their text could not be parsed. What
+            they should be is not known, so nothing that rests on them is called wrong.
     """
+    for problem in _every(values):
+        if unparsed.isdisjoint({problem.variable, *_RESTS_ON.get(problem.variable, ())}):
+            yield problem
+
+
+def _every(values: Variables) -> Iterator[SettingProblem]:
     yield from _runner(values)
     yield from _knative(values)
     yield from _ingress_tls(knative_tls(values))

@@ -153,8 +153,7 @@ def load(environ: Mapping[str, str], *, on_terminal: bool | None = None) -> Sett
     if on_terminal is None:
         on_terminal = sys.stderr.isatty()
     values = with_defaults(values, on_terminal=on_terminal)
-    blamed = {problem.variable for problem in problems}
-    problems += [rule for rule in contradictions(values) if rule.variable not in blamed]
+    problems += contradictions(values, {problem.variable for problem in problems})
     if sources.problems or problems:
         raise SettingsError((*sources.problems, *problems), sources.pinned)
     return _assemble(values, sources)

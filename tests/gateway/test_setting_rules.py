@@ -111,6 +111,50 @@ def test_a_combination_is_still_checked_beside_a_bad_value() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("environ", "variable"),
+    [
+        (
+            {"RUNNER_KNATIVE_CLIENT_CERT": "cert.pem", "RUNNER_KNATIVE_CLIENT_KEY": "no-such-file"},
+            "RUNNER_KNATIVE_CLIENT_KEY",
+        ),
+        (
+            {
+                **JWT,
+                "GATEWAY_JWT_JWKS_URL": "",
+                "GATEWAY_JWT_KEY_FILE": "empty",
+                "GATEWAY_JWT_ALGORITHMS": "HS256",
+            },
+            "GATEWAY_JWT_KEY_FILE",
+        ),
+        (
+            {"EXT_GATEWAY_TIMEOUT_MS": "60s", "RUNNER_FIRST_BYTE_TIMEOUT_MS": "50000"},
+            "EXT_GATEWAY_TIMEOUT_MS",
+        ),
+        (
+            {"EXT_GATEWAY_TIMEOUT_MS": "60s", "RUNNER_KNATIVE_COLD_START_MS": "50000"},
+            "EXT_GATEWAY_TIMEOUT_MS",
+        ),
+        (
+            {"REGISTRY_BASE_URL": "http://app", "RUNNER_STORAGE_API_TOKEN": "two words"},
+            "RUNNER_STORAGE_API_TOKEN",
+        ),
+        (
+            {"STORAGE_API_BASE_URL": "http://app", "RUNNER_SERVICE_TOKEN": "two words"},
+            "RUNNER_SERVICE_TOKEN",
+        ),
+        (
+            {"STORAGE_API_BASE_URL": "http://app", "RUNNER_SERVICE_TOKEN_FILE": "empty"},
+            "RUNNER_SERVICE_TOKEN_FILE",
+        ),
+    ],
+)
+def test_what_rests_on_a_bad_value_is_not_blamed_beside_it(
+    environ: dict[str, str], variable: str
+) -> None:
+    assert blamed(environ) == [variable]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LOCALHOST"])
 def test_only_this_machine_reaches_loopback(host: str) -> None:
     assert is_loopback(host)
