@@ -1,5 +1,6 @@
 """A runner behind an ingress that many services share: told apart by Host, guarded by a token."""
 
+import asyncio
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -55,7 +56,7 @@ async def open_knative(settings: KnativeSettings) -> KnativeBackend:
             given to do without it; the log says why.
     """
     address = RunnerAddress.parse(settings.base_url)
-    tls = client_context(settings.tls)
+    tls = await asyncio.to_thread(client_context, settings.tls)
     given = _virtual(address, settings.host)
     serving = await _open_serving(settings)
     try:

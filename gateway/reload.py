@@ -150,7 +150,7 @@ class Sole:
         """See Attempt."""
         # The files of settings may be on a slow disk or a network mount.
         loaded = await asyncio.to_thread(self._load)
-        new = await asyncio.to_thread(planned, receipt, self._swapper.live.settings, loaded)
+        new = planned(receipt, self._swapper.live.settings, loaded)
         if new is None:
             return
         candidate = await self._swapper.prepare(new, warmed=not receipt.plan)
@@ -188,8 +188,6 @@ async def _note_drain(receipt: Receipt, committed: Committed) -> None:
 
 def planned(receipt: Receipt, old: Settings, loaded: Settings) -> Settings | None:
     """Note what `loaded` changes; the settings to switch to, or None when nothing changes.
-
-    Blocking: rules look into files.
 
     Raises:
         SettingsError: what a reload can change contradicts what it cannot, or the env file is gone.

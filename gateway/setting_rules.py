@@ -1,7 +1,7 @@
 """What no single variable can get wrong: combinations that contradict each other."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -46,7 +46,11 @@ def contradictions(values: Variables, unparsed: Set[str] = frozenset()) -> Itera
         unparsed: variables that have their default because their text could not be parsed. What
             they should be is not known, so nothing that rests on them is called wrong.
     """
-    for problem in _every(values):
+    return _known(_every(values), unparsed)
+
+
+def _known(problems: Iterable[SettingProblem], unparsed: Set[str]) -> Iterator[SettingProblem]:
+    for problem in problems:
         if unparsed.isdisjoint({problem.variable, *_RESTS_ON.get(problem.variable, ())}):
             yield problem
 
@@ -54,7 +58,6 @@ def contradictions(values: Variables, unparsed: Set[str] = frozenset()) -> Itera
 def _every(values: Variables) -> Iterator[SettingProblem]:
     yield from _runner(values)
     yield from _knative(values)
-    yield from _ingress_tls(knative_tls(values))
     yield from _callers(values)
     yield from _files_and_budgets(values)
     yield from _host_application(values)
@@ -86,6 +89,11 @@ def _knative(values: Variables) -> Iterator[SettingProblem]:
             problem="is more than EXT_GATEWAY_TIMEOUT_MS, the budget of the whole call",
             fix=f"Write at most {values.ext_gateway_timeout_ms}, or raise the whole budget",
         )
+
+
+def unusable_files(values: Variables, unparsed: Set[str] = frozenset()) -> Iterator[SettingProblem]:
+    """The same about what files hold, for whoever has just read their names. Blocking."""
+    return _known(_ingress_tls(knative_tls(values)), unparsed)
 
 
 def _ingress_tls(tls: KnativeTls) -> Iterator[SettingProblem]:

@@ -24,7 +24,7 @@ from gateway.backend_settings import (
 from gateway.environment import Origin, Sources, read_sources
 from gateway.jwt_settings import AuthSettings, JwtSettings
 from gateway.setting_problems import SettingProblem, SettingsError
-from gateway.setting_rules import contradictions, is_loopback
+from gateway.setting_rules import contradictions, is_loopback, unusable_files
 from gateway.value_forms import MAX_WORKERS
 from gateway.variable_parsing import parse, usable_cores, with_defaults
 from gateway.variable_table import VARIABLES
@@ -153,7 +153,9 @@ def load(environ: Mapping[str, str], *, on_terminal: bool | None = None) -> Sett
     if on_terminal is None:
         on_terminal = sys.stderr.isatty()
     values = with_defaults(values, on_terminal=on_terminal)
-    problems += contradictions(values, {problem.variable for problem in problems})
+    unparsed = {problem.variable for problem in problems}
+    problems += contradictions(values, unparsed)
+    problems += unusable_files(values, unparsed)
     if sources.problems or problems:
         raise SettingsError((*sources.problems, *problems), sources.pinned)
     return _assemble(values, sources)

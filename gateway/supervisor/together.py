@@ -65,7 +65,7 @@ class Together:
     async def run(self, receipt: Receipt) -> None:
         """See Attempt."""
         loaded = await asyncio.to_thread(self._load)
-        new = await asyncio.to_thread(planned, receipt, self.settings, loaded)
+        new = planned(receipt, self.settings, loaded)
         if new is None:
             return
         # Nobody comes meanwhile: whoever started now would not have prepared.

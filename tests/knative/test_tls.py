@@ -1,6 +1,7 @@
 """Toward an ingress with a private authority, and one that wants to know who calls."""
 
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,20 @@ async def ingress(authority: trustme.CA) -> AsyncIterator[RawRunner]:
     tls.verify_mode = ssl.CERT_REQUIRED
     async with RawRunner(send(response(ANSWER)), tls=tls) as ingress:
         yield ingress
+
+
+async def test_files_are_not_read_on_the_loops_thread(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(
+        "backends.knative.client_context", lambda _: looked.append(threading.get_ident())
+    )
+    tls = KnativeTls(ca_file=files.ca)
+    backend = await open_knative(KnativeSettings(base_url="https://ingress.invalid", tls=tls))
+    await backend.aclose()
+    assert len(looked) == 1
+    assert threading.get_ident() not in looked
 
 
 async def test_each_proves_to_the_other_who_it_is(ingress: RawRunner, files: Files) -> None:
