@@ -114,6 +114,7 @@ def create_app(
         swapper = Swapper(live, prober, openers, on_commit=commit)
         reloader = app[RELOADER] = fleet.reloading(swapper, receipts, load)
         warming = asyncio.create_task(warm(slot.current.backend, live.installs), name="warming")
+        cache.try_out()
         async with prober.running():
             yield
         warming.cancel()

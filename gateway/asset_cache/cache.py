@@ -70,6 +70,10 @@ class AssetCache:
         self._misses = 0
         self.is_on = max_bytes > 0
 
+    def try_out(self) -> None:
+        """Say soon, in the log, if the folder cannot be used; `reconfigure` does it, too."""
+        self._kept.try_out()
+
     def reconfigure(self, *, max_bytes: int, folder: Path | None) -> None:
         """Take other bounds, and let the runner of today decide about everyone anew."""
         self._kept.reconfigure(max_bytes=max_bytes, folder=folder)

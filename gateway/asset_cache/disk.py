@@ -49,6 +49,15 @@ class Disk:
         self._largest = largest
         self._unswept: int | None = None  # bytes written since the last sweep; None: unknown
 
+    def open(self) -> None:
+        """Make the folder, and see that files can be put there.
+
+        Raises:
+            OSError: they cannot.
+        """
+        self._make_folders()
+        tempfile.TemporaryFile(dir=self._names, prefix=_UNNAMED).close()
+
     def load(self, key: Key) -> Entry | None:
         """The kept file, if it is there and whole.
 
@@ -79,8 +88,7 @@ class Disk:
         Raises:
             OSError: no room, or no right to write.
         """
-        for folder in (self._blobs, self._names):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folders()
         blob = self._blobs / entry.sha256
         written = 0
         try:
@@ -90,6 +98,10 @@ class Disk:
         record = {"bundle": key[0], "path": key[1], "sha256": entry.sha256, "fields": entry.fields}
         written += _write(self._names / _name_of(key), json.dumps(record).encode())
         self._sweep(written)
+
+    def _make_folders(self) -> None:
+        for folder in (self._blobs, self._names):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _sweep(self, written: int) -> None:
         """Make room when enough has been written since this was last done."""

@@ -50,6 +50,10 @@ class KeptFiles:
         self.memory.resize(max_bytes)
         self._shelf.use(_disk(max_bytes, folder))
 
+    def try_out(self) -> None:
+        """Say soon, in the log, if the folder cannot be used."""
+        self._shelf.try_out()
+
     def now(self) -> float:
         """The moment of a runner's answer, for `allow`."""
         return self._clock()

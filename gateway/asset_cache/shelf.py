@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from gateway.asset_cache.chores import Chores
 from gateway.asset_cache.disk import Disk
 from gateway.asset_cache.entry import Entry, Key
+from gateway.unusable import words_of
 
 LOAD_S: Final = 1.0
 STORE_S: Final = 30.0
@@ -52,6 +54,24 @@ class Shelf:
         """Load from and store to this one from now on."""
         self._disk = disk
         self._resting_until = 0.0
+        self.try_out()
+
+    def try_out(self) -> None:
+        """Say soon if files cannot be put there, instead of when the first one comes.
+
+        It is used all the same: a folder that can only be read may hold what is asked for.
+        """
+        disk = self._disk
+        if disk is None:
+            return
+
+        async def open_it() -> None:
+            try:
+                await self._within_time(disk.open)
+            except (OSError, TimeoutError) as why:
+                _log.warning("asset_cache_disk_failed", **_facts(why))
+
+        self._chores.offer(open_it)
 
     async def load(self, key: Key) -> Entry | None:
         """The file, if the disk has it and says so soon. Several askers are one question."""
@@ -79,10 +99,8 @@ class Shelf:
             return
 
         async def write() -> None:
-            loop = asyncio.get_running_loop()
             try:
-                async with asyncio.timeout(STORE_S):
-                    await loop.run_in_executor(self._threads, disk.store, key, entry)
+                await self._within_time(partial(disk.store, key, entry))
             except (OSError, TimeoutError) as why:
                 self._rest(why)
             finally:
@@ -100,6 +118,10 @@ class Shelf:
         await self._chores.aclose()
         self._threads.shutdown(wait=False)
 
+    async def _within_time(self, work: Callable[[], None]) -> None:
+        async with asyncio.timeout(STORE_S):
+            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
     def _loaded(self, key: Key, done: asyncio.Future[Entry | None]) -> None:
         del self._loading[key]
         if not done.cancelled():
@@ -107,5 +129,13 @@ class Shelf:
 
     def _rest(self, why: Exception) -> None:
         if self._clock() >= self._resting_until:
-            _log.warning("asset_cache_disk_failed", error=type(why).__name__, resting_s=REST_S)
+            _log.warning("asset_cache_disk_failed", **_facts(why), resting_s=REST_S)
         self._resting_until = self._clock() + REST_S
+
+
+def _facts(why: Exception) -> dict[str, str]:
+    return {
+        "variable": "GATEWAY_ASSET_CACHE_DIR",
+        "error": type(why).__name__,
+        "detail": words_of(why) or "no answer in time",
+    }

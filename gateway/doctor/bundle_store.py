@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from backends.settings import EmbeddedSettings
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
+from gateway.doctor.folders import is_writable
 from gateway.installs.directory import list_installs
 from gateway.settings import DirectoryInstallsSettings
 
@@ -31,10 +31,7 @@ async def check(case: Case) -> Sequence[Finding]:
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
-    nearest = folder.absolute()
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    if not is_writable(folder):
         why = "nothing can be installed, and a bundle that is not extracted cannot run"
         fix = "set RUNNER_BUNDLE_DIR to a folder that this user can write to"
         yield failed("bundles", f"{folder} cannot be written to", why, fix)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.doctor import (
+    asset_folder,
     bundle_store,
     callers,
     containers,
@@ -36,6 +37,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "tls": tls_files.check,
     "next": next_app.check,
     "bundles": bundle_store.check,
+    "cache": asset_folder.check,
     "docker": containers.check,
     "serving": serving.check,
     "runner": runner.check,

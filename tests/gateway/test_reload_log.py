@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.keys import PROBER
+from gateway.keys import ASSET_CACHE, PROBER
 from tests.fakes.runner import FakeRunner, HttpAnswer
 from tests.gateway.harness import Gateway, in_front_of, running
 
@@ -112,3 +113,13 @@ async def test_a_runner_that_is_lost_is_a_warning_and_its_return_is_not(
         "info",
         "ready",
     )
+
+
+async def test_a_start_says_that_ui_files_cannot_be_kept_where_they_should(
+    runner: FakeRunner, lines: Lines, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    told = in_front_of(runner, GATEWAY_ASSET_CACHE_DIR=str(tmp_path / "file"))
+    async with running(told) as gateway:
+        await gateway.app[ASSET_CACHE].settled()
+    assert len(said(lines, "asset_cache_disk_failed")) == 1

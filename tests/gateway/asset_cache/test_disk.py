@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from backends.errors import AssetNotFound
 from gateway.asset_cache.cache import AssetCache
@@ -219,6 +220,29 @@ async def test_a_disk_that_fails_slows_nobody_down_and_is_left_alone(
     assert (await rig.get("b.js")).body == b"b()"
     await rig.cache.settled()
     assert rig.hit("b.js")
+
+
+async def test_a_folder_that_cannot_be_used_is_named_before_a_file_comes(
+    rig: Rig, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with capture_logs() as logs:
+        rig.cache.reconfigure(max_bytes=64 * MIB, folder=tmp_path / "file")
+        await rig.cache.settled()
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("asset_cache_disk_failed", "warning")
+    assert line["variable"] == "GATEWAY_ASSET_CACHE_DIR"
+    assert line["detail"] == f"{tmp_path / 'file' / 'blobs'}: Not a directory"
+
+
+async def test_a_folder_that_can_be_used_is_made_and_nothing_is_said(
+    rig: Rig, tmp_path: Path
+) -> None:
+    with capture_logs() as logs:
+        rig.cache.reconfigure(max_bytes=64 * MIB, folder=tmp_path / "made")
+        await rig.cache.settled()
+    assert logs == []
+    assert sorted(each.name for each in (tmp_path / "made").rglob("*")) == ["blobs", "names"]
 
 
 class StuckDisk(Disk):
