@@ -97,7 +97,12 @@ def runner(environ: Environ, *, host: str, port: int | None) -> None:
 
     asking_signals.remember()  # before anything that takes its time
     from gateway.setting_rules import is_loopback
+    from gateway.value_forms import is_host
 
+    if not is_host(host):
+        raise click.BadParameter(
+            f"{host!r} is neither an address nor a host name", param_hint="'--host'"
+        )
     settings = loaded_settings(environ)
     if settings.service_token is None and not is_loopback(host):
         raise click.UsageError(

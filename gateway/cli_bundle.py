@@ -19,6 +19,7 @@ from gateway.cli_output import (
     print_json,
     print_json_line,
     table,
+    tenant_id,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,11 @@ def verify(file: Path, *, json: bool) -> None:
 
 @bundle.command()
 @click.argument("source", type=_EITHER)
-@click.option("--tenant", help="Whose install it is; * is everybody's.  [default: the dev tenant]")
+@click.option(
+    "--tenant",
+    callback=tenant_id("*"),
+    help="Whose install it is; * is everybody's.  [default: the dev tenant]",
+)
 @as_json
 @click.pass_obj
 def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -> None:
@@ -127,7 +132,11 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
 
 @bundle.command()
 @click.argument("directory", type=_FOLDER)
-@click.option("--tenant", help="Whose install it is; * is everybody's.  [default: the dev tenant]")
+@click.option(
+    "--tenant",
+    callback=tenant_id("*"),
+    help="Whose install it is; * is everybody's.  [default: the dev tenant]",
+)
 @as_json_lines
 @click.pass_obj
 def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) -> None:

@@ -23,6 +23,8 @@ from gateway.cli_output import (
 )
 
 if TYPE_CHECKING:  # `--help` must not wait for the web framework
+    import aiohttp
+
     from backends.docker_engine.candidates import Candidate
     from backends.docker_engine.watch import ContainerWatch
     from backends.settings import DockerSettings
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # `--help` must not wait for the web framework
     from gateway.settings import Settings
 
 _ANSWER_S = 30.0
+_MAX_PROBLEM_BYTES = 64 * 1024
 _SILENCE_S = 40.0  # more than two of the heartbeats that a gateway sends
 # Whatever a container writes must not act on this terminal.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
@@ -110,10 +113,14 @@ def _row(each: "Candidate") -> tuple[str, ...]:
 @click.pass_obj
 def logs(environ: Environ, *, follow: bool, request_id: str | None, tail: int, json: bool) -> None:
     """Show the gateway's and the runner's log lines; the runner's alone without a gateway."""
+    from gateway.log_stream import LogQuery, is_request_id
+
+    if request_id is not None and not is_request_id(request_id):
+        raise click.BadParameter(
+            f"{request_id!r} is not 1 to 128 of A-Z a-z 0-9 . _ : -", param_hint="'--request'"
+        )
     settings = loaded_settings(environ)
     log_errors_only()
-    from gateway.log_stream import LogQuery
-
     query = LogQuery(follow=follow, tail=tail, request_id=request_id)
     try:
         asyncio.run(_show(settings, query, json=json))
@@ -126,13 +133,19 @@ async def _show(settings: "Settings", query: "LogQuery", *, json: bool) -> None:
 
     try:
         await _print(_from_gateway(settings, query), json=json)
+    except aiohttp.ClientSSLError:
+        raise click.ClickException(
+            f"{_origin(settings)} speaks no TLS, or shows another certificate than GATEWAY_TLS_CERT"
+        ) from None
     except aiohttp.ClientConnectorError:
         click.echo(
             "note: no gateway answers here; these are the containers' lines alone.", err=True
         )
         await _print(_from_engine(settings, query), json=json)
     except (aiohttp.ClientError, TimeoutError):
-        raise click.ClickException("the gateway broke off") from None
+        raise click.ClickException(
+            f"{_origin(settings)} broke off: a gateway that stops, or one with other GATEWAY_TLS_*"
+        ) from None
 
 
 async def _print(events: AsyncGenerator[dict[str, Any], None], *, json: bool) -> None:
@@ -151,10 +164,7 @@ async def _from_gateway(
     """The gateway that these settings describe, asked over its admin route."""
     import aiohttp
 
-    listen = settings.listen
-    host = "127.0.0.1" if listen.host in {"0.0.0.0", "::"} else listen.host  # noqa: S104
-    scheme = "http" if listen.tls_cert is None else "https"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}/gateway/v1/logs"
+    url = f"{_origin(settings)}/gateway/v1/logs"
     params = {"follow": str(query.follow).lower(), "tail": str(query.tail)}
     if query.request_id is not None:
         params["request"] = query.request_id
@@ -168,10 +178,30 @@ async def _from_gateway(
             )
         async with answer:
             if answer.status != 200:
-                raise click.ClickException(f"the gateway refuses: HTTP {answer.status}")
+                raise click.ClickException(await _refusal(answer))
             async for line in answer.content:
                 if line.startswith(b"data: "):
                     yield orjson.loads(line.removeprefix(b"data: "))
+
+
+def _origin(settings: "Settings") -> str:
+    listen = settings.listen
+    host = "127.0.0.1" if listen.host in {"0.0.0.0", "::"} else listen.host  # noqa: S104
+    scheme = "http" if listen.tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}"
+
+
+async def _refusal(answer: "aiohttp.ClientResponse") -> str:
+    """What a problem document says of itself; whatever listens there may have written it."""
+    said = f"HTTP {answer.status}"
+    if answer.content_type != "application/problem+json":
+        return f"{answer.url.origin()} is no gateway: it answers {said}"
+    try:
+        detail = str(orjson.loads(await answer.content.read(_MAX_PROBLEM_BYTES))["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the gateway refuses: {said}"
+    fix = "; see GATEWAY_ADMIN_TOKEN" if answer.status in {401, 403} else ""
+    return f"the gateway refuses: {detail.translate(_CONTROL)} ({said}{fix})"
 
 
 def _pinned(settings: "Settings") -> "ssl.SSLContext | bool":

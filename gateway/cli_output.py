@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import click
 import orjson
 
+from backends.contract import is_identifier
+
 if TYPE_CHECKING:  # `--help` must not wait for the validation library
     from gateway.setting_problems import SettingsError
     from gateway.settings import Settings
@@ -50,6 +52,19 @@ def _facts(wrong: click.ClickException) -> Mapping[str, object]:
     if isinstance(wrong, SettingsUnusable):
         return {"problems": wrong.rows}
     return {"problem": wrong.message}
+
+
+def tenant_id(*besides: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Checks an option: what can be no tenant's id is a verb used wrongly, not an unknown one."""
+
+    def checked(_: click.Context, __: click.Parameter, said: str | None) -> str | None:
+        if said is None or said in besides or is_identifier(said):
+            return said
+        raise click.BadParameter(
+            f"{said!r} is not 1 to 128 letters, digits, dots, dashes, underscores"
+        )
+
+    return checked
 
 
 def print_json(document: object) -> None:
@@ -120,7 +135,9 @@ def loaded_settings(environ: Environ) -> "Settings":
 @contextmanager
 def found_wrong(*kinds: type[Exception]) -> Iterator[None]:
     """Turn these exceptions into a report and exit code 1."""
+    from gateway.unusable import words_of
+
     try:
         yield
     except kinds as wrong:
-        raise click.ClickException(str(wrong)) from None
+        raise click.ClickException(words_of(wrong)) from None

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli_output import Environ, as_json, loaded_settings, log_errors_only, print_json, table
+from gateway.cli_output import (
+    Environ,
+    as_json,
+    loaded_settings,
+    log_errors_only,
+    print_json,
+    table,
+    tenant_id,
+)
 
 if TYPE_CHECKING:
     from gateway.installs.contract import Install
@@ -18,7 +26,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("extension", required=False)
-@click.option("--tenant", help="Whose install.  [default: GATEWAY_DEV_TENANT]")
+@click.option(
+    "--tenant", callback=tenant_id(), help="Whose install.  [default: GATEWAY_DEV_TENANT]"
+)
 @as_json
 @click.pass_obj
 def parity(environ: Environ, *, extension: str | None, tenant: str | None, json: bool) -> None:

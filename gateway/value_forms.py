@@ -140,12 +140,13 @@ def _egress_hosts(items: tuple[str, ...]) -> tuple[str, ...]:
     hosts = [item.lower().removeprefix(".") for item in items]
     if any("*" in host for host in hosts):
         raise refuse("holds '*'; a host already stands for its subdomains")
-    if not all(_is_host(host) for host in hosts):
+    if not all(is_host(host) for host in hosts):
         raise refuse("holds something that is not a host name")
     return tuple(dict.fromkeys(hosts))
 
 
-def _is_host(text: str) -> bool:
+def is_host(text: str) -> bool:
+    """Whether this is an IP address, IPv6 without brackets, or a host's name."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -154,14 +155,14 @@ def _is_host(text: str) -> bool:
 
 
 def _listen_host(text: str) -> str:
-    if not _is_host(text):
+    if not is_host(text):
         raise refuse("is neither an address nor a host name")
     return text
 
 
 def _authority(text: str) -> str:
     name, colon, port = text.partition(":")
-    if not _is_host(name) or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
+    if not is_host(name) or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
         raise refuse("is not a host name, with or without a port")
     return text.lower()
 

@@ -9,14 +9,13 @@ from aiohttp import web
 
 from gateway.event_streams import HEARTBEAT_S, write_event
 from gateway.keys import FLEET, LIVE, STATE
-from gateway.log_stream import LogEvent, LogQuery, LogStream, OthersLines
+from gateway.log_stream import LogEvent, LogQuery, LogStream, OthersLines, is_request_id
 from gateway.log_tap import TAP, TooManyWatchers
 from middleware.errors import InvalidRequest, RateLimited
 
 WRITE_S: Final = 15.0
 MAX_TAIL: Final = 1000
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _FOLLOW: Final = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
@@ -84,6 +83,6 @@ def _query(request: web.Request) -> LogQuery:
     if re.fullmatch(r"[0-9]{1,4}", tail) is None or int(tail) > MAX_TAIL:
         raise InvalidRequest("not_a_line_count", field="tail")
     request_id = request.query.get("request")
-    if request_id is not None and _REQUEST_ID.fullmatch(request_id) is None:
+    if request_id is not None and not is_request_id(request_id):
         raise InvalidRequest("not_a_request_id", field="request")
     return LogQuery(follow=follow, tail=int(tail), request_id=request_id)

@@ -178,6 +178,14 @@ def test_nothing_starts_with_settings_that_cannot_be_used(verb: str) -> None:
         "bundle pack no-such-folder",
         "bundle remove",
         "runner --port 70000",
+        "bundle install . --tenant a/b",
+        "bundle install . --tenant=",
+        "bundle dev . --tenant a/b",
+        "parity --tenant a/b",
+        "parity --tenant *",
+        "logs --request a/b",
+        "logs --request=",
+        "runner --host no/host",
         "runner --host 192.0.2.1",  # nobody has this address: a gateway that tried would fail
     ],
 )

@@ -14,7 +14,9 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 from click.testing import CliRunner
+from yarl import URL
 
+from gateway.certificates import make_certificates
 from gateway.cli import cli
 from gateway.keys import STATE
 from gateway.log_tap import KEPT_LINES, MAX_WATCHERS, QUEUE_LINES, TAP, LogTap
@@ -236,9 +238,31 @@ async def test_a_gateway_that_refuses_is_a_line_of_json_too(runner: FakeRunner) 
         told = {"GATEWAY_PORT": str(gateway.port), "GATEWAY_ADMIN_TOKEN": "another"}
         code, out, err = await verb("logs", "--json", **told)
         assert (code, err, out.count("\n")) == (1, "", 1)
-        assert json.loads(out) == {"ok": False, "problem": "the gateway refuses: HTTP 401"}
+        refusal = (
+            "the gateway refuses: Nobody knows who calls: wrong admin token."
+            " (HTTP 401; see GATEWAY_ADMIN_TOKEN)"
+        )
+        assert json.loads(out) == {"ok": False, "problem": refusal}
         code, out, err = await verb("logs", **told)
-        assert (code, out, err) == (1, "", "Error: the gateway refuses: HTTP 401\n")
+        assert (code, out, err) == (1, "", f"Error: {refusal}\n")
+
+
+@pytest.mark.usefixtures("elsewhere")
+async def test_what_answers_and_is_no_gateway_is_called_so(runner: FakeRunner) -> None:
+    port = str(URL(runner.url).port)
+    code, _, err = await verb("logs", GATEWAY_PORT=port)
+    assert (code, err) == (1, f"Error: {runner.url} is no gateway: it answers HTTP 404\n")
+
+
+@pytest.mark.usefixtures("elsewhere")
+async def test_a_gateway_without_the_tls_that_is_configured_here_is_not_called_absent(
+    runner: FakeRunner, tmp_path: Path
+) -> None:
+    made = make_certificates(tmp_path)
+    tls = {"GATEWAY_TLS_CERT": str(made.server), "GATEWAY_TLS_KEY": str(made.server_key)}
+    port = str(URL(runner.url).port)
+    code, _, err = await verb("logs", GATEWAY_PORT=port, **tls)
+    assert (code, "speaks no TLS" in err, "no gateway answers" in err) == (1, True, False)
 
 
 @pytest.mark.usefixtures("elsewhere")
