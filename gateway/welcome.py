@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.installs.contract import Install
 from gateway.keys import LIVE
+from gateway.routes.ui_url import served_here
 from gateway.settings import DirectoryInstallsSettings, Settings
 from middleware.caller import DevAuth
 
@@ -36,10 +37,11 @@ def say(words: str) -> None:
 
 
 def _about(origin: str, app: web.Application, install: Install) -> str:
-    backend = app[LIVE].slot.current.backend
-    page = backend.resolve_ui_url(
+    live = app[LIVE]
+    page = live.slot.current.backend.resolve_ui_url(
         install.registry_id, install.content_hash, tenant_id=install.tenant_id
     )
+    page = served_here(page, live.settings.public_base)
     if page.startswith("/"):
         page = origin + page
     slug = install.extension_slug or install.registry_id

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.installs.contract import Install, RegistryUnavailable
 from gateway.keys import LIVE, UI_TENANTS
+from gateway.routes.ui_url import served_here
 from gateway.ui_tenants import LIFETIME_S
 from middleware.caller import DevAuth
 
@@ -77,6 +78,7 @@ class Extensions:
             )
         except ValueError:  # the registry names no bundle that could be shown
             return None
+        url = served_here(url, live.settings.public_base)
         if caller is not None:
             return url
         return self._app[UI_TENANTS].signed_url(

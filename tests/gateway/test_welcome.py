@@ -9,7 +9,7 @@ import pytest
 from gateway.installs.directory import EVERY_TENANT, DirectoryInstalls
 from gateway.installs.index import write_index
 from gateway.welcome import welcome
-from tests.fakes.runner import FakeRunner
+from tests.fakes.runner import FakeRunner, UiFile
 from tests.gateway.harness import INSTALL, Gateway, in_front_of, running
 
 
@@ -32,6 +32,23 @@ async def test_developers_are_shown_the_console_and_what_they_can_call(
             assert address in said
             async with gateway.client.get(address) as answer:
                 assert answer.status == 200, address
+
+
+@pytest.mark.parametrize("base", ["/runner", "/apps", "/"])
+async def test_a_page_is_named_where_the_gateway_serves_it_wherever_browsers_find_it(
+    base: str, runner: FakeRunner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runner.files["index.html"] = UiFile(body=b"<!doctype html>", content_type="text/html")
+    write_index(tmp_path, [INSTALL])
+    told = in_front_of(runner, RUNNER_PUBLIC_BASE=base)
+    async with running(told, DirectoryInstalls(tmp_path, dev_tenant="dev")) as gateway:
+        said = await _said(gateway, capfd)
+        async with gateway.client.get(f"{gateway.url}/gateway/v1/console/snapshot") as answer:
+            (shown,) = (await answer.json())["extensions"]["installs"]
+        (page,) = re.findall(r"page +(\S+)", said)
+        assert page == gateway.url + shown["preview"]
+        async with gateway.client.get(page) as answer:
+            assert answer.status == 200
 
 
 async def test_in_production_it_is_one_line(
