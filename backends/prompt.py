@@ -21,7 +21,10 @@ Callback: TypeAlias = Callable[[Outcome[T]], None]
 """Called once with the outcome. It never raises, and must run a coroutine that it gets."""
 
 Cancel = Callable[[], None]
-"""Cancels a pending call: its callback will not be called. Safe to call at any time."""
+"""Cancels a pending call, whose callback is not called any more then.
+
+To be called once at most, and never after the callback: else the call's place among those that
+run would be given back twice."""
 
 
 @runtime_checkable

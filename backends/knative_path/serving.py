@@ -18,7 +18,7 @@ from backends.settings import ServingApi
 FIRST_READ_S: Final = 10.0
 WATCH_S: Final = 240
 BACK_OFF_S: Final = (0.2, 15.0)
-_MAX_OBJECTS: Final = 1000  # of one collection that are remembered
+_MAX_OBJECTS: Final = 1000  # of one collection that are remembered: the newest
 
 OpenCluster = Callable[[], Awaitable[Cluster]]
 
@@ -197,7 +197,9 @@ class _Collection:
         found = (
             [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
         )
-        self.objects = {_meta(each, "name"): each for each in found[:_MAX_OBJECTS]}
+        # A list comes by name, so the revisions that take traffic stand at its end.
+        newest = sorted(found, key=_age)[-_MAX_OBJECTS:]
+        self.objects = {_meta(each, "name"): each for each in newest}
         self.version = _meta(listed, "resourceVersion")
 
     def apply(self, event: dict[str, Any]) -> bool:
@@ -208,8 +210,11 @@ class _Collection:
         self.version = _meta(seen, "resourceVersion") or self.version
         name = _meta(seen, "name")
         match event.get("type"):
-            case "ADDED" | "MODIFIED" if len(self.objects) < _MAX_OBJECTS or name in self.objects:
+            case "ADDED" | "MODIFIED":
                 self.objects[name] = seen
+                if len(self.objects) > _MAX_OBJECTS:
+                    oldest = min(self.objects.values(), key=_age)
+                    del self.objects[_meta(oldest, "name")]
             case "DELETED":
                 self.objects.pop(name, None)
             case _:
@@ -221,6 +226,11 @@ def _meta(seen: dict[str, Any], name: str) -> str:
     meta = seen.get("metadata")
     value = meta.get(name) if isinstance(meta, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def _age(seen: dict[str, Any]) -> tuple[str, str]:
+    """Sorts the oldest first: RFC 3339 in UTC sorts like the moments, revisions' names count up."""
+    return _meta(seen, "creationTimestamp"), _meta(seen, "name")
 
 
 def _pause(failures: int) -> float:

@@ -90,6 +90,28 @@ async def test_a_service_with_hundreds_of_revisions_is_read(
     await reader.aclose()
 
 
+async def test_of_too_many_revisions_the_newest_are_remembered(
+    api: ServingApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def add(name: str, minute: int, replicas: int) -> None:
+        made = {"creationTimestamp": f"2026-01-01T00:{minute:02}:00Z"}
+        await api.put("revisions", name, metadata=made, status={"actualReplicas": replicas})
+
+    monkeypatch.setattr(serving, "_MAX_OBJECTS", 2)  # as many as it takes would be slow
+    await add("a-old", 1, replicas=0)
+    await add("b-old", 2, replicas=0)
+    await add("one", 9, replicas=3)  # which takes the traffic
+    await add("z-old", 0, replicas=0)
+    reader = unread(api, tmp_path)
+    await reader.start()
+    assert reader.state.replicas == 3
+    await add("two", 10, replicas=5)
+    await show(api, "two")
+    async with asyncio.timeout(DEADLINE_S):
+        await reader.until(lambda state: state.replicas == 5)
+    await reader.aclose()
+
+
 async def test_a_list_beyond_every_bound_is_an_api_that_cannot_be_read(
     api: ServingApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
