@@ -88,7 +88,8 @@ def configure_logs(
     for handler in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
         root.removeHandler(handler)
     root.addHandler(_Bridge())
-    set_level(level)
+    root.setLevel(_LEVELS[level])
+    _threshold.level = _LEVELS[level]  # of loggers that exist already, too
 
 
 def _with_fields(fields: Mapping[str, object]) -> Processor:
@@ -101,12 +102,6 @@ def _with_fields(fields: Mapping[str, object]) -> Processor:
 def is_written(level: str) -> bool:
     """Whether lines of this level are written at present."""
     return _LEVELS[level] >= _threshold.level
-
-
-def set_level(level: LogLevel) -> None:
-    """Change the least severe level that is written, for loggers that exist already too."""
-    _threshold.level = _LEVELS[level]
-    logging.getLogger().setLevel(_LEVELS[level])
 
 
 class _Guarded:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.logs import LogFormat, LogLevel, configure_logs, set_level
+from gateway.logs import LogFormat, LogLevel, configure_logs
 
 SECRET = "hush-hush-0123456789"
 
@@ -21,6 +21,9 @@ class Captured:
 
     def __init__(self, log_format: LogFormat = "json", level: LogLevel = "info") -> None:
         self._stream = io.StringIO()
+        self.configure(log_format, level)
+
+    def configure(self, log_format: LogFormat, level: LogLevel) -> None:
         configure_logs(log_format, level, self._stream, secrets=lambda: frozenset({SECRET}))
 
     @property
@@ -86,7 +89,7 @@ def test_the_level_changes_for_loggers_that_exist() -> None:
     bound.info("too_quiet")
     logging.getLogger("aiohttp").info("too quiet")
     assert captured.events == []
-    set_level("debug")
+    captured.configure("json", "debug")
     bound.debug("heard")
     logging.getLogger("aiohttp").debug("heard too")
     assert [event["event"] for event in captured.events] == ["heard", "library_logged"]
