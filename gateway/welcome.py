@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from gateway.installs.contract import Install
+from gateway.installs.contract import Install, RegistryUnavailable
 from gateway.keys import LIVE
 from gateway.routes.ui_url import served_here
 from gateway.settings import DirectoryInstallsSettings, Settings
@@ -24,8 +24,11 @@ async def welcome(origin: str, settings: Settings, app: web.Application) -> None
     if isinstance(settings.auth, DevAuth):
         words += f"  console    {origin}/gateway/\n"
         if isinstance(settings.installs, DirectoryInstallsSettings):
-            for install in await live.installs.all(settings.auth.tenant):
-                words += _about(origin, app, install)
+            try:
+                for install in await live.installs.all(settings.auth.tenant):
+                    words += _about(origin, app, install)
+            except RegistryUnavailable:  # calls are told so, until the folder is mended
+                words += "\n  What is installed cannot be read: the log says why.\n"
     say(words)
 
 

@@ -32,6 +32,7 @@ from gateway.installs.index import (
     read_index,
     write_index,
 )
+from gateway.unusable import words_of
 
 EVERY_TENANT = "*"
 
@@ -145,7 +146,9 @@ class DirectoryInstalls:
             async with asyncio.timeout(_READ_TIMEOUT_S):
                 installs = await asyncio.to_thread(read_index, self._root)
         except OSError as error:
-            _log.error("install_index_unreadable", error=type(error).__name__)
+            _log.error(
+                "install_index_unreadable", error=type(error).__name__, detail=words_of(error)
+            )
         except IndexUnreadable as error:
             self._stamp = stamp  # the same bytes need no second look
             _log.error("install_index_unreadable", error=str(error))

@@ -51,6 +51,18 @@ async def test_a_page_is_named_where_the_gateway_serves_it_wherever_browsers_fin
             assert answer.status == 200
 
 
+async def test_an_index_that_cannot_be_read_stops_no_start(
+    runner: FakeRunner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "installs.json").write_text("{broken")
+    installs = DirectoryInstalls(tmp_path, dev_tenant="dev")
+    async with running(in_front_of(runner), installs) as gateway:
+        said = await _said(gateway, capfd)
+        assert said.endswith("What is installed cannot be read: the log says why.\n")
+        write_index(tmp_path, [INSTALL])
+        assert "acme.crm" in await _said(gateway, capfd)
+
+
 async def test_in_production_it_is_one_line(
     runner: FakeRunner, capfd: pytest.CaptureFixture[str]
 ) -> None:
