@@ -23,6 +23,7 @@ MAX_ENV_FILE_BYTES: Final = 1024 * 1024
 _ENV_FILE = "GATEWAY_ENV_FILE"
 _OWN_PREFIXES = ("GATEWAY_", "RUNNER_", "EXT_GATEWAY_")
 _SHARED_PREFIX = "EXT_"  # host applications and other runners have variables of this kind, too
+_LONG_ENOUGH: Final = 8  # for a name to be like one of ours by more than chance
 _COUNTS_INSTEAD: Final[Mapping[str, str]] = {
     "ALGA_AUTH_KEY": "the registry is asked with RUNNER_CONFIG_API_TOKEN"
 }
@@ -121,9 +122,15 @@ def _unread(process: Mapping[str, str], written: Mapping[str, str]) -> tuple[str
     unknown = {
         name
         for name in (found | set(written)) - set(VARIABLES)
-        if name.startswith(_OWN_PREFIXES)
+        if name.upper().startswith(_OWN_PREFIXES)
         or name in _COUNTS_INSTEAD
         or (name.startswith(_SHARED_PREFIX) and _close_to(name) is not None)
+    }
+    # The file is ours, or shared with few: what is nearly one of ours there is meant to be one.
+    unknown |= {
+        name
+        for name in set(written) - set(VARIABLES)
+        if len(name) >= _LONG_ENOUGH and _close_to(name) is not None
     }
     misplaced = {_ENV_FILE} & set(written)  # the file cannot say where the file is
     return tuple(sorted(unknown | misplaced))
@@ -131,14 +138,15 @@ def _unread(process: Mapping[str, str], written: Mapping[str, str]) -> tuple[str
 
 def _likely(name: str) -> str | None:
     """The variable that was probably meant."""
+    name = name.upper()
     bare = name.partition("_")[2]
-    return bare if bare in VARIABLES else _close_to(name)
+    return bare if name not in VARIABLES and bare in VARIABLES else _close_to(name)
 
 
 def _close_to(name: str) -> str | None:
     import difflib  # only for a name that nothing reads
 
-    return next(iter(difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)), None)
+    return next(iter(difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.85)), None)
 
 
 def unread_warning(name: str) -> str:

@@ -16,6 +16,7 @@ from gateway import settings as settings_module
 from gateway.receipts import Receipt, Receipts
 from gateway.settings import SettingProblem, Settings, SettingsError
 from gateway.swap import Committed, Refused, Swapper, ms_since
+from gateway.unread import warn_of_unread
 from gateway.variables import DEFAULT_ENV_FILE
 
 _GONE: Final = SettingProblem(
@@ -187,13 +188,17 @@ async def _note_drain(receipt: Receipt, committed: Committed) -> None:
 
 
 def planned(receipt: Receipt, old: Settings, loaded: Settings) -> Settings | None:
-    """Note what `loaded` changes; the settings to switch to, or None when nothing changes.
+    """Note what `loaded` changes, and log what in it nobody reads.
+
+    Returns:
+        The settings to switch to; None when nothing changes.
 
     Raises:
         SettingsError: what a reload can change contradicts what it cannot, or the env file is gone.
     """
     if old.env_file is not None and loaded.env_file is None:
         raise SettingsError((_GONE,), loaded.pinned)
+    warn_of_unread(set(loaded.unread) - set(old.unread))
     receipt.changed = list(settings_module.changed(old, loaded))
     receipt.restart_needed = list(settings_module.restart_needed(old, loaded))
     receipt.pinned_by_environment = list(loaded.pinned)

@@ -21,6 +21,7 @@ from gateway.routes.json_response import json_response
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.serve import Alone, run
 from gateway.settings import Settings, load
+from gateway.unread import warn_of_unread
 from gateway.welcome import say
 
 
@@ -59,6 +60,7 @@ def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, por
     """Serve the runner protocol until SIGTERM or SIGINT. Blocks; returns the exit status."""
     own = runner_settings(settings, host=host, port=port)
     logs = ProcessLogs(own, sys.stderr.fileno())
+    warn_of_unread(own.unread)
     app = create_app(
         own,
         load=lambda: runner_settings(load(environ), host=host, port=port),

@@ -27,6 +27,7 @@ from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
 from gateway.tls import LiveCertificate, certificate_of
+from gateway.unread import warn_of_unread
 from gateway.unusable import log_fields, words_of
 from gateway.welcome import welcome
 
@@ -149,6 +150,7 @@ class Alone:
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run the gateway until SIGTERM or SIGINT. Blocks; returns the exit status."""
     logs = ProcessLogs(settings, sys.stderr.fileno())
+    warn_of_unread(settings.unread)
     app = create_app(
         settings,
         load=lambda: load(environ),

@@ -29,6 +29,7 @@ from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
 from gateway.tls import certificate_of
+from gateway.unread import warn_of_unread
 from gateway.unusable import log_fields
 from gateway.version import VERSION
 
@@ -38,6 +39,7 @@ _log = structlog.get_logger("supervisor")
 def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run `settings.listen.workers` workers until SIGTERM or SIGINT. Blocks; the exit status."""
     logs = ProcessLogs(settings, sys.stderr.fileno())
+    warn_of_unread(settings.unread)
     try:
         certificate_of(settings.listen)  # a worker's end would not say what is wrong with it
         by_place = listening(settings.listen, environ, shares=settings.listen.workers)

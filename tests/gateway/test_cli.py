@@ -168,6 +168,18 @@ def test_nothing_starts_with_settings_that_cannot_be_used(verb: str) -> None:
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("verb", ["serve", "runner"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_says_what_it_does_not_read(verb: str, workers: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    environ = {"GATEWAY_AUHT": "proxy", "GATEWAY_WORKERS": workers, "GATEWAY_PORT": "0"}
+    done = program(verb, RUNNER_BUNDLE_DIR=str(tmp_path / "file"), **environ)  # which cannot start
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    (line,) = (each for each in said if each["event"] == "variable_unread")
+    assert (line["level"], line["variable"]) == ("warning", "GATEWAY_AUHT")
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

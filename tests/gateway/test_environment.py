@@ -156,6 +156,11 @@ def test_a_misspelt_name_of_a_kind_that_others_have_too_is_listed_and_theirs_is_
     assert load(environ).unread == ("EXT_EGRESS_ALLOW_LIST", "EXT_UI_SANBOX")
 
 
+def test_a_name_of_the_file_that_is_nearly_one_of_ours_is_listed(write: Write) -> None:
+    write("GATWAY_AUTH=proxy\ngateway_port=9000\nPORTS=1\nDATABASE_URL=postgres://db\n")
+    assert load({"SPORT": "1", "GATWAY_PORT": "1"}).unread == ("GATWAY_AUTH", "gateway_port")
+
+
 def test_what_kubernetes_writes_for_a_service_is_not_called_unread() -> None:
     environ = {
         "GATEWAY_SERVICE_HOST": "10.0.0.1",
@@ -177,6 +182,8 @@ def test_the_address_that_kubernetes_writes_into_our_port_is_explained() -> None
         ("GATEWAY_PROT", "GATEWAY_PORT"),
         ("EXT_GATEWAY_TIMEOUT", "EXT_GATEWAY_TIMEOUT_MS"),
         ("RUNNER_EXT_EGRESS_ALLOWLIST", "EXT_EGRESS_ALLOWLIST"),
+        ("gateway_port", "GATEWAY_PORT"),
+        ("GATWAY_AUTH", "GATEWAY_AUTH"),
     ],
 )
 def test_a_misspelt_name_is_told_the_likely_one(name: str, likely: str) -> None:

@@ -57,6 +57,15 @@ async def test_a_reload_that_leaves_something_undone_is_a_warning(
     assert (line["outcome"], line["reason"]) == (receipt["outcome"], receipt["reason"])
 
 
+async def test_a_name_that_a_reload_brings_and_nobody_reads_is_a_warning(
+    gateway: Gateway, lines: Lines
+) -> None:
+    await reload(gateway, GATEWAY_AUHT="proxy")
+    (line,) = said(lines, "variable_unread")
+    assert (line["log_level"], line["variable"]) == ("warning", "GATEWAY_AUHT")
+    assert line["detail"].endswith("Did you mean GATEWAY_AUTH?")
+
+
 async def test_a_plan_that_would_be_refused_is_none(gateway: Gateway, lines: Lines) -> None:
     await reload(gateway, query="?plan=true", RUNNER_BACKEND="dokcer")
     (line,) = said(lines, "reload_refused_planned")
