@@ -77,29 +77,33 @@ def _read_env_file(
 ) -> tuple[Mapping[str, str] | None, tuple[SettingProblem, ...]]:
     if not must_exist and not path.exists():
         return None, ()
+    # Who has not set the variable is told which file it is about.
+    it = "names a file that" if must_exist else f"is not set, and {DEFAULT_ENV_FILE}"
     try:
         with path.open("rb") as file:
             content = file.read(MAX_ENV_FILE_BYTES + 1)
     except (OSError, ValueError) as failure:
         reason = getattr(failure, "strerror", None) or "not a file name"
-        return None, (_file_problem(f"names a file that cannot be read ({reason.lower()})"),)
+        return None, (_file_problem(f"{it} cannot be read ({reason.lower()})"),)
     if len(content) > MAX_ENV_FILE_BYTES:
-        return None, (_file_problem("names a file of more than 1 MiB"),)
+        return None, (_file_problem(f"{it} is larger than 1 MiB"),)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        return None, (_file_problem("names a file that is not UTF-8 text"),)
-    return _parse(text)
+        return None, (_file_problem(f"{it} is not UTF-8 text"),)
+    return _parse(text, it)
 
 
-def _parse(text: str) -> tuple[Mapping[str, str], tuple[SettingProblem, ...]]:
+def _parse(text: str, it: str) -> tuple[Mapping[str, str], tuple[SettingProblem, ...]]:
     # dotenv_values() would skip a line that it cannot read, and would expand ${NAME} from the
     # environment behind our back: both turn a typing error into a surprise.
     values: dict[str, str] = {}
     problems: list[SettingProblem] = []
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            problems.append(_file_problem(f"line {binding.original.line} is not NAME=value"))
+            problems.append(
+                _file_problem(f"{it} has a line {binding.original.line} that is not NAME=value")
+            )
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value.strip()
     return values, tuple(problems)
@@ -109,7 +113,7 @@ def _file_problem(problem: str) -> SettingProblem:
     return SettingProblem(
         variable=_ENV_FILE,
         problem=problem,
-        fix="Name a readable UTF-8 file of NAME=value lines, comments beginning with #",
+        fix="It has to be a readable UTF-8 file of NAME=value lines, comments beginning with #",
     )
 
 

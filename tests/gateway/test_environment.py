@@ -101,20 +101,23 @@ def test_a_dollar_in_a_token_is_a_dollar(write: Write, monkeypatch: pytest.Monke
 def test_every_line_that_cannot_be_read_is_reported_by_number(write: Write) -> None:
     write('GATEWAY_HOST=localhost\nGATEWAY_PORT 8080\nRUNNER_BACKEND\nGATEWAY_AUTH="dev\n')
     assert problems({}) == [
-        f"GATEWAY_ENV_FILE: line {line} is not NAME=value" for line in (2, 3, 4)
+        f"GATEWAY_ENV_FILE: is not set, and .env has a line {line} that is not NAME=value"
+        for line in (2, 3, 4)
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"GATEWAY_DEV_TENANT=\xff\xfe\n", "names a file that is not UTF-8 text"),
-        (b"#" * (MAX_ENV_FILE_BYTES + 1), "names a file of more than 1 MiB"),
+        (b"GATEWAY_DEV_TENANT=\xff\xfe\n", "is not UTF-8 text"),
+        (b"#" * (MAX_ENV_FILE_BYTES + 1), "is larger than 1 MiB"),
     ],
 )
 def test_a_file_of_the_wrong_kind_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / ".env").write_bytes(content)
-    assert problems({}) == [f"GATEWAY_ENV_FILE: {problem}"]
+    assert problems({}) == [f"GATEWAY_ENV_FILE: is not set, and .env {problem}"]
+    named = {"GATEWAY_ENV_FILE": ".env"}
+    assert problems(named) == [f"GATEWAY_ENV_FILE: names a file that {problem}"]
 
 
 def test_a_byte_order_mark_does_not_hide_the_first_variable(write: Write) -> None:
