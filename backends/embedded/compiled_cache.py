@@ -50,16 +50,15 @@ class CompiledCache:
             return None
         return component
 
-    def save(self, content_hash: str, component: wit.Component) -> None:
-        """Keep a compiled component for the next process."""
+    def save(self, content_hash: str, code: bytes) -> None:
+        """Keep a compiled component for later, and for other processes."""
         path = self._path(content_hash, create=True)
         if path is None:
             return
         try:
-            code = component.serialize()
             self._write(path, code)
             self._prune()
-        except (OSError, wasmtime.WasmtimeError) as error:
+        except OSError as error:
             _log.warning("compiled_cache_not_written", error=type(error).__name__)
 
     def _path(self, content_hash: str, *, create: bool = False) -> Path | None:
@@ -85,7 +84,7 @@ class CompiledCache:
             and stat.S_IMODE(facts.st_mode) & 0o077 == 0
         )
 
-    def _write(self, path: Path, code: bytes | bytearray) -> None:
+    def _write(self, path: Path, code: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
             try:
                 file.write(code)

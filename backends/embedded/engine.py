@@ -8,10 +8,9 @@ import time
 
 import structlog
 import wasmtime
-from wasmtime import _bindings as c  # settings that the binding's Config does not offer
 from wasmtime import component as wit
 
-from backends.embedded import short_calls
+from backends.embedded import code_settings, short_calls
 from backends.embedded.instance_pool import has_room, pool_instances
 
 TICK_S = 0.01
@@ -21,8 +20,6 @@ _LINGER_TICKS = 50
 """How long the clock goes on without a guest: waking it for each of many short ones costs more."""
 
 _MAX_GUESTS = 8
-# What compiled code depends on, for the fingerprint: keep it in step with WasmEngine.__init__.
-_SETTINGS = "epoch_interruption=1 threads=0 component_model_async=0 concurrency_support=0"
 _log = structlog.get_logger()
 _EMPTY_COMPONENT = b"\0asm\x0d\0\x01\0"
 
@@ -42,12 +39,7 @@ class WasmEngine:
     """
 
     def __init__(self, *, max_guests: int = _MAX_GUESTS) -> None:
-        config = wasmtime.Config()
-        config.epoch_interruption = True
-        config.wasm_threads = False  # an atomic wait cannot be interrupted
-        c.wasmtime_config_wasm_component_model_async_set(config.ptr(), False)
-        # A call can be left and taken up again without it, and is faster.
-        c.wasmtime_config_concurrency_support_set(config.ptr(), False)
+        config = code_settings.config()
         self._is_pooled = has_room(max_guests)
         if self._is_pooled:
             pool_instances(config, max_guests)
@@ -67,7 +59,8 @@ class WasmEngine:
     @property
     def fingerprint(self) -> str:
         """What compiled code depends on besides its source: names a cache directory."""
-        facts = f"{_SETTINGS} pooled={self._is_pooled:d} {platform.machine()} {platform.system()}"
+        settings = f"{code_settings.NAMES} pooled={self._is_pooled:d}"
+        facts = f"{settings} {platform.machine()} {platform.system()}"
         return f"wasmtime-{self.version}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
     def probe(self) -> None:

@@ -4,12 +4,13 @@ import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-import wasmtime
 from wasmtime import component as wit
 
-from backends.bundles import BundleError, BundleStore
+from backends.bundles import Bundle, BundleError, BundleStore
 from backends.embedded.compiled_cache import CompiledCache
+from backends.embedded.compiling import compiled
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.linking import HostTable
@@ -18,6 +19,7 @@ from backends.errors import Phase, RunnerUnreachable
 
 _MAX_GUESTS = 32
 _THREADS = 2
+_COMPILED_AT_ONCE = 2
 _TRANSIENT = frozenset({"bundle_fetch_failed", "engine_init_failed"})
 
 
@@ -32,8 +34,8 @@ class Guest:
 class Guests:
     """The least recently used are forgotten. Belongs to one event loop.
 
-    A component that the world refuses stays refused, because its bytes cannot change
-    under its hash; a bundle that could not be read is tried again.
+    A component that the world or the compiler refuses stays refused, because its bytes
+    cannot change under its hash; a bundle that could not be read is tried again.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class Guests:
         self._known: OrderedDict[str, Guest | GuestFailed] = OrderedDict()
         self._coming: dict[str, asyncio.Task[Guest]] = {}
         self._closed = False
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guest-compile")
+        self._compilers = asyncio.Semaphore(_COMPILED_AT_ONCE)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guest-opening")
 
     def __len__(self) -> int:
         return len(self._known)
@@ -62,10 +65,10 @@ class Guests:
         """The guest, if `get` would not have to wait for it. Raises GuestFailed as `get`."""
         key = content_hash.lower()
         known = self._known.get(key)
-        if isinstance(known, GuestFailed):
-            raise GuestFailed(known.error, known.detail, status=known.status)
         if known is not None:
             self._known.move_to_end(key)
+        if isinstance(known, GuestFailed):
+            raise GuestFailed(known.error, known.detail, status=known.status)
         return known
 
     async def get(self, content_hash: str) -> Guest:
@@ -94,10 +97,12 @@ class Guests:
             raise
 
     async def aclose(self) -> None:
-        """Forget everything; work in progress is abandoned to its thread."""
+        """Forget everything, and end what is being compiled."""
         self._closed = True
-        for task in tuple(self._coming.values()):
+        coming = tuple(self._coming.values())
+        for task in coming:
             task.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._known.clear()
 
@@ -107,8 +112,7 @@ class Guests:
             task.exception()  # seen, even when every caller has gone
 
     async def _load(self, key: str) -> Guest:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, self._open, key)
+        found = await self._find(key)
         if isinstance(found, GuestFailed) and found.error in _TRANSIENT:
             raise found
         self._known[key] = found
@@ -118,14 +122,15 @@ class Guests:
             raise found
         return found
 
-    def _open(self, content_hash: str) -> Guest | GuestFailed:
+    async def _find(self, content_hash: str) -> Guest | GuestFailed:
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
         try:
-            bundle = self._bundles.open(content_hash)
-            component = self._compiled.load(content_hash)
+            bundle, component = await in_thread(self._open, content_hash)
             if component is None:
-                component = self._compile(bundle.wasm_path.read_bytes())
-                self._compiled.save(content_hash, component)
-            prepared = prepare(self._engine, component, self._table)
+                async with self._compilers:
+                    code = await compiled(bundle.wasm_path)
+                component = await in_thread(self._keep, content_hash, code)
+            prepared = await in_thread(prepare, self._engine, component, self._table)
         except BundleError as error:
             return GuestFailed("bundle_fetch_failed", error.reason, status=502)
         except OSError as error:
@@ -136,8 +141,11 @@ class Guests:
             return GuestFailed("engine_init_failed", type(error).__name__)
         return Guest(prepared, bundle.manifest.capabilities)
 
-    def _compile(self, wasm: bytes) -> wit.Component:
-        try:
-            return wit.Component(self._engine.native, wasm)
-        except wasmtime.WasmtimeError as error:
-            raise GuestFailed("execute_failed", f"compile: {error}") from error
+    def _open(self, content_hash: str) -> tuple[Bundle, wit.Component | None]:
+        return self._bundles.open(content_hash), self._compiled.load(content_hash)
+
+    def _keep(self, content_hash: str, code: bytes) -> wit.Component:
+        """The component of this code: from the file, whose memory all processes share."""
+        self._compiled.save(content_hash, code)
+        kept = self._compiled.load(content_hash)
+        return kept or wit.Component.deserialize(self._engine.native, code)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,21 +30,21 @@ async def engine() -> AsyncIterator[WasmEngine]:
 
 
 @pytest.fixture
-def component(engine: WasmEngine) -> wit.Component:
-    return wit.Component(engine.native, wat.ECHO)
+def code(engine: WasmEngine) -> bytes:
+    return bytes(wit.Component(engine.native, wat.ECHO).serialize())
 
 
 def test_what_one_process_compiled_another_loads(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
-    CompiledCache(tmp_path, engine).save(HASH, component)
+    CompiledCache(tmp_path, engine).save(HASH, code)
     assert CompiledCache(tmp_path, engine).load(HASH) is not None
 
 
 def test_nothing_is_loaded_for_another_engine_version(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
-    CompiledCache(tmp_path, engine).save(HASH, component)
+    CompiledCache(tmp_path, engine).save(HASH, code)
     (directory,) = tmp_path.iterdir()
     assert directory.name == engine.fingerprint
     directory.rename(tmp_path / "wasmtime-0.0.0-other")
@@ -52,19 +53,19 @@ def test_nothing_is_loaded_for_another_engine_version(
 
 @pytest.mark.parametrize("name", ["", "sha256:short", "sha256:" + "../" * 20, "a" * 63 + "\n"])
 def test_what_is_no_content_hash_names_no_file(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component, name: str
+    tmp_path: Path, engine: WasmEngine, code: bytes, name: str
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(name, component)
+    cache.save(name, code)
     assert list(tmp_path.rglob("*.cwasm")) == []
     assert cache.load(name) is None
 
 
 def test_a_directory_that_others_may_write_to_is_not_used(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, component)
+    cache.save(HASH, code)
     (directory,) = tmp_path.iterdir()
     directory.chmod(0o770)
     with capture_logs() as logs:
@@ -74,20 +75,18 @@ def test_a_directory_that_others_may_write_to_is_not_used(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_owner_is_not_loaded(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, component)
+    cache.save(HASH, code)
     (file,) = tmp_path.rglob("*.cwasm")
     os.chown(file, 65_534, 65_534)
     assert cache.load(HASH) is None
 
 
-def test_a_symbolic_link_is_not_followed(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
-) -> None:
+def test_a_symbolic_link_is_not_followed(tmp_path: Path, engine: WasmEngine, code: bytes) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, component)
+    cache.save(HASH, code)
     (file,) = tmp_path.rglob("*.cwasm")
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
@@ -95,30 +94,30 @@ def test_a_symbolic_link_is_not_followed(
 
 
 def test_a_file_that_is_no_compiled_component_is_compiled_anew(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, component)
+    cache.save(HASH, code)
     (file,) = tmp_path.rglob("*.cwasm")
     file.write_bytes(b"not native code")
     assert cache.load(HASH) is None
 
 
 def test_files_are_for_their_owner_alone_and_no_temporary_one_is_left(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
-    CompiledCache(tmp_path / "compiled", engine).save(HASH, component)
+    CompiledCache(tmp_path / "compiled", engine).save(HASH, code)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path.suffix for path in files] == [".cwasm"]
     assert {path.stat().st_mode & 0o077 for path in (*files, files[0].parent)} == {0}
 
 
 def test_the_least_recently_used_files_are_removed(
-    tmp_path: Path, engine: WasmEngine, component: wit.Component
+    tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine, max_files=2)
     for digit in "abc":
-        cache.save(digit * 64, component)
+        cache.save(digit * 64, code)
         for age, file in enumerate(sorted(tmp_path.rglob("*.cwasm"))):
             os.utime(file, (1_000 + age, 1_000 + age))
     assert sorted(file.stem[0] for file in tmp_path.rglob("*.cwasm")) == ["b", "c"]
@@ -162,6 +161,33 @@ async def test_the_least_recently_used_guest_is_forgotten(
         await guests.get(content_hash)
     assert len(guests) == 2
     assert await guests.get(hashes[0]) is not first
+    await guests.aclose()
+
+
+async def test_a_refused_component_that_is_asked_for_is_not_forgotten(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    refused = wat.install(tmp_path, wat.NO_HANDLER)
+    others = [wat.install(tmp_path, wat.guest(wat.answering(status))) for status in (201, 202)]
+    guests = guests_of(tmp_path, engine, max_guests=2)
+    for content_hash in (refused, others[0], refused, others[1]):
+        with suppress(GuestFailed):
+            await guests.get(content_hash)
+    with pytest.raises(GuestFailed):
+        guests.known(refused)
+    await guests.aclose()
+
+
+async def test_a_component_runs_where_its_code_cannot_be_kept(
+    tmp_path: Path, engine: WasmEngine
+) -> None:
+    content_hash = wat.install(tmp_path, wat.ECHO)
+    directory = tmp_path / "compiled" / engine.fingerprint
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    guests = guests_of(tmp_path, engine)
+    assert (await guests.get(content_hash)).prepared.engine is engine
+    assert list(directory.iterdir()) == []
     await guests.aclose()
 
 
@@ -215,6 +241,27 @@ async def test_a_fault_of_this_program_is_told_as_one_and_tried_again(
     assert (caught.value.error, caught.value.detail) == ("engine_init_failed", "RuntimeError")
     assert len(guests) == 0
     await guests.aclose()
+
+
+async def test_two_are_compiled_at_once_and_closing_waits_for_neither(
+    tmp_path: Path, engine: WasmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: asyncio.Queue[Path] = asyncio.Queue()
+
+    async def never_done(component: Path) -> bytes:
+        begun.put_nowait(component)
+        await asyncio.Event().wait()
+        return b""
+
+    monkeypatch.setattr("backends.embedded.guests.compiled", never_done)
+    hashes = [wat.install(tmp_path, wat.guest(wat.answering(status))) for status in (201, 202, 203)]
+    guests = guests_of(tmp_path, engine)
+    coming = [asyncio.create_task(guests.get(content_hash)) for content_hash in hashes]
+    assert await begun.get() != await begun.get()
+    await guests.aclose()
+    for outcome in await asyncio.gather(*coming, return_exceptions=True):
+        assert isinstance(outcome, RunnerUnreachable)
+    assert begun.empty()
 
 
 async def test_nothing_is_compiled_once_closed(tmp_path: Path, engine: WasmEngine) -> None:

@@ -212,6 +212,7 @@ async def test_a_key_is_one_run_whichever_process_ran_it(opening: Opening, askin
 async def test_a_call_ends_with_its_budget(opening: Opening, asking: Asking) -> None:
     backend = await opening(1)
     call: ExecuteRequest = asking(wat.ENDLESS, timeout_s=1.0)
+    await backend.warm(call.context.content_hash)
     result = await backend.execute(call)
     assert (result.status, result.error) == (500, "execute_timeout")
     with pytest.raises(RunnerTimeout):

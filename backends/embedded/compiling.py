@@ -1,0 +1,72 @@
+"""Compiles components where it can be bounded: in a process of its own for each."""
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from backends.embedded.compile_child import REFUSED
+from backends.embedded.failures import GuestFailed
+
+MAX_MEMORY_MB: Final = 768
+"""CPython as a component of 18 MB takes 470, the sample's QuickJS 90."""
+
+MAX_CPU_S: Final = 60
+"""CPython takes 11 on one core of today, the sample's QuickJS 1.3."""
+
+DEADLINE_S: Final = 120.0
+"""Its CPU time ends it before, unless it hangs or the machine has hardly any to give."""
+
+_OUT_OF_MEMORY: Final = b"memory allocation of"  # how the engine ends its process then
+
+
+async def compiled(
+    component: Path, *, max_memory_mb: int = MAX_MEMORY_MB, max_cpu_s: int = MAX_CPU_S
+) -> bytes:
+    """The code of a component, in the form that an engine with our settings loads.
+
+    Cancelling this ends the process.
+
+    Raises:
+        GuestFailed: execute_failed, when the component is none, or takes more than these bounds or
+            DEADLINE_S; engine_init_failed when the process did not do its work.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "backends.embedded.compile_child",
+            str(component), str(max_memory_mb), str(max_cpu_s),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # What a terminal sends to the foreground is the gateway's to act on.
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise GuestFailed("engine_init_failed", f"compile: {type(error).__name__}") from error
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            written, said = await process.communicate()
+    except TimeoutError:
+        raise _refused(f"it takes more than {DEADLINE_S:g} s") from None
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        status = await process.wait()
+    if status == 0:
+        return written
+    if status == REFUSED:
+        raise _refused(written.decode(errors="replace"))
+    if status > 0:
+        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        raise GuestFailed("engine_init_failed", f"compile: {last}")
+    if status == -signal.SIGXCPU:
+        raise _refused(f"it takes more than {max_cpu_s} s of CPU time")
+    if _OUT_OF_MEMORY in said:
+        raise _refused(f"it takes more than {max_memory_mb} MiB of memory")
+    raise _refused(f"the compiler ended by {signal.Signals(-status).name}")
+
+
+def _refused(why: str) -> GuestFailed:
+    return GuestFailed("execute_failed", f"compile: {why}")

@@ -1,0 +1,99 @@
+"""Compiling within bounds: real processes, and components made to take more than they may."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from wasmtime import wat2wasm
+
+from backends.embedded.compiling import compiled
+from backends.embedded.failures import GuestFailed
+from tests.backends.embedded import wat
+
+FUNCTIONS = 30_000
+"""Empty ones: 120 KB of component, some 250 MB and more than a second of CPU time to compile."""
+
+
+@pytest.fixture(scope="module")
+def greedy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("greedy"), many_functions(FUNCTIONS))
+
+
+def many_functions(count: int) -> str:
+    return f"(component (core module {'(func)' * count}))"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "main.wasm"
+    path.write_bytes(wat2wasm(text))
+    return path
+
+
+def compilers_of(component: Path) -> list[Path]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended since
+            if str(component).encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(process)
+    return found
+
+
+async def refusal(component: Path, **bounds: int) -> tuple[str, str]:
+    with pytest.raises(GuestFailed) as caught:
+        await compiled(component, **bounds)
+    return caught.value.error, caught.value.detail
+
+
+async def test_more_memory_than_allowed_is_refused_without_a_word_on_standard_error(
+    greedy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    detail = "compile: it takes more than 100 MiB of memory"
+    assert await refusal(greedy, max_memory_mb=100) == ("execute_failed", detail)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_more_cpu_time_than_allowed_is_refused(tmp_path: Path) -> None:
+    component = written(tmp_path, many_functions(4 * FUNCTIONS))
+    detail = "compile: it takes more than 1 s of CPU time"
+    assert await refusal(component, max_cpu_s=1) == ("execute_failed", detail)
+
+
+async def test_one_that_hangs_is_ended(greedy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No component is known that makes it hang, so no time at all stands in.
+    monkeypatch.setattr("backends.embedded.compiling.DEADLINE_S", 0.0)
+    assert await refusal(greedy) == ("execute_failed", "compile: it takes more than 0 s")
+    assert not compilers_of(greedy)
+
+
+async def test_what_is_no_component_is_told_as_the_compiler_says_it(tmp_path: Path) -> None:
+    (tmp_path / "main.wasm").write_bytes(b"\0asm no component")
+    error, detail = await refusal(tmp_path / "main.wasm")
+    assert error == "execute_failed"
+    assert detail.startswith("compile: ")
+    assert "magic" in detail or "version" in detail
+
+
+async def test_a_process_that_cannot_work_is_no_fault_of_the_component(tmp_path: Path) -> None:
+    error, detail = await refusal(tmp_path / "missing.wasm")
+    assert error == "engine_init_failed"
+    assert "No such file" in detail
+
+
+async def test_nothing_goes_on_compiling_for_nobody(greedy: Path) -> None:
+    task = asyncio.create_task(compiled(greedy))
+    while not compilers_of(greedy):  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not compilers_of(greedy)
+
+
+async def test_the_sample_stays_far_from_its_bounds() -> None:
+    sample = Path(__file__).parents[3] / "examples" / "hello" / "dist" / "main.wasm"
+    assert await compiled(sample, max_memory_mb=192, max_cpu_s=15)
+
+
+async def test_a_small_component_is_compiled(tmp_path: Path) -> None:
+    assert await compiled(written(tmp_path, wat.ECHO), max_memory_mb=64)
