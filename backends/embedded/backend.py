@@ -240,9 +240,15 @@ class EmbeddedBackend:
         """Compile the bundle's component ahead of its first call. Never raises."""
         try:
             await self._guests.get(content_hash)
-        except (GuestFailed, BackendError) as error:
-            reason = error.error if isinstance(error, GuestFailed) else error.reason
-            _log.warning("bundle_not_warmed", content_hash=content_hash, error=reason)
+        except GuestFailed as failure:
+            _log.warning(
+                "bundle_not_warmed",
+                content_hash=content_hash,
+                error=failure.error,
+                detail=failure.detail,
+            )
+        except BackendError as failure:
+            _log.warning("bundle_not_warmed", content_hash=content_hash, error=failure.reason)
 
     def page_fetched(self, page: AssetRequest, /) -> None:
         """Nothing: installed bundles were compiled when the process started."""

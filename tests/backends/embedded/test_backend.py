@@ -322,6 +322,16 @@ async def test_warming_makes_the_next_call_find_its_guest(
     await backend.warm("sha256:" + "0" * 64)
 
 
+async def test_why_a_bundle_could_not_be_warmed_is_in_the_log(
+    backend: EmbeddedBackend, asking: Asking
+) -> None:
+    with capture_logs() as logs:
+        await backend.warm(asking(wat.importing("wasi:http/types@0.2.0")).context.content_hash)
+    (said,) = [each for each in logs if each["event"] == "bundle_not_warmed"]
+    assert said["error"] == "execute_link_failed"
+    assert "wasi:http/types@0.2.0 is not in the world" in said["detail"]
+
+
 async def test_a_working_backend_is_ready_and_says_what_it_is(backend: EmbeddedBackend) -> None:
     health = await backend.health()
     assert (health.readiness, health.detail) == (Readiness.READY, "")
