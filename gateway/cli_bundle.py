@@ -16,6 +16,7 @@ from gateway.cli_output import (
     as_json_lines,
     found_wrong,
     loaded_settings,
+    log_errors_only,
     print_json,
     print_json_line,
     table,
@@ -106,9 +107,11 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
     from backends.bundles import BundleError
     from backends.bundles import pack as pack_bundle
     from backends.manifest import ManifestError
+    from gateway.bundle_trial import HandlerTrials
     from gateway.installs.directory import install_bundle
 
     settings = loaded_settings(environ)
+    log_errors_only()
     with (
         tempfile.TemporaryDirectory() as scratch,
         found_wrong(BundleError, ManifestError, OSError, ValueError),
@@ -123,6 +126,7 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
             tenant=tenant or settings.variables.gateway_dev_tenant,
         )
     warnings = _warnings(settings.embedded.bundle_dir, done)
+    warnings += HandlerTrials(settings.embedded.bundle_dir).warnings(done.content_hash)
     if json:
         print_json({"ok": True, "install": _facts(done), "warnings": warnings})
     else:
@@ -145,8 +149,11 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
     With EXT_UI_RELOAD=true the gateway tells open pages, and they go to the new bundle.
     """
     from gateway.bundle_dev import NotInstalled, installs_of
+    from gateway.bundle_trial import HandlerTrials
 
     settings = loaded_settings(environ)
+    log_errors_only()
+    trials = HandlerTrials(settings.embedded.bundle_dir)
     if not settings.ui_reload:
         click.echo("note: open pages reload by themselves with EXT_UI_RELOAD=true", err=True)
     stop = threading.Event()
@@ -165,6 +172,7 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
             line = f"not installed: {state.problem}"
         else:
             warnings = _warnings(settings.embedded.bundle_dir, state)
+            warnings += trials.warnings(state.content_hash)
             document = {"ok": True, "install": _facts(state), "warnings": warnings}
             line = f"installed {_line(state)}: {state.content_hash}"
         if json:

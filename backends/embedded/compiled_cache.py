@@ -31,12 +31,16 @@ class CompiledCache:
     Args:
         root: the folder that holds one directory per engine version.
         max_files: the oldest beyond these are removed.
+        may_create: whether to make the directory; it belongs to whoever does.
     """
 
-    def __init__(self, root: Path, engine: WasmEngine, *, max_files: int = 64) -> None:
+    def __init__(
+        self, root: Path, engine: WasmEngine, *, max_files: int = 64, may_create: bool = True
+    ) -> None:
         self._directory = root / engine.fingerprint
         self._engine = engine
         self._max_files = max_files
+        self._may_create = may_create
 
     def load(self, content_hash: str) -> wit.Component | None:
         """The compiled component, or None when there is none that may be trusted."""
@@ -52,7 +56,7 @@ class CompiledCache:
 
     def save(self, content_hash: str, code: bytes) -> None:
         """Keep a compiled component for later, and for other processes."""
-        path = self._path(content_hash, create=True)
+        path = self._path(content_hash, create=self._may_create)
         if path is None:
             return
         try:

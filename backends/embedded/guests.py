@@ -20,7 +20,8 @@ from backends.errors import Phase, RunnerUnreachable
 _MAX_GUESTS = 32
 _THREADS = 2
 _COMPILED_AT_ONCE = 2
-_TRANSIENT = frozenset({"bundle_fetch_failed", "engine_init_failed"})
+TRANSIENT = frozenset({"bundle_fetch_failed", "engine_init_failed"})
+"""What says nothing about the component, and is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Guests:
 
     async def _load(self, key: str) -> Guest:
         found = await self._find(key)
-        if isinstance(found, GuestFailed) and found.error in _TRANSIENT:
+        if isinstance(found, GuestFailed) and found.error in TRANSIENT:
             raise found
         self._known[key] = found
         while len(self._known) > self._max_guests:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from wasmtime import wat2wasm
 
 from gateway.certificates import make_certificates
 from gateway.cli import cli
 from tests.backends.archives import FILES, MANIFEST
+from tests.backends.embedded import wat
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -271,6 +273,7 @@ def test_what_deserves_mending_is_told_by_everyone_who_sees_the_manifest(tmp_pat
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+    (folder / "dist" / "main.wasm").write_bytes(wat2wasm(wat.ECHO))
     (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "capabilities": ["cap:metrics"]}))
     environ = {"RUNNER_BUNDLE_DIR": "bundles"}
     for verb in ("pack extension -o made.tar.zst", "verify made.tar.zst", "install extension"):
