@@ -1,9 +1,13 @@
 """The way out for guests: named hosts only, public addresses only, nothing followed."""
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -17,6 +21,8 @@ from backends.embedded.host.addresses import Address, is_public
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """A guest has no use for more: it could not pass half of it on."""
+
+LOOKUPS_AT_ONCE: Final = 8
 
 
 class AddressRefused(OSError):
@@ -90,7 +96,7 @@ class EgressClient:
         self._policy = policy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=_VettingResolver(policy, resolver or aiohttp.ThreadedResolver()),
+                resolver=_VettingResolver(policy, resolver or _OwnThreadsResolver()),
                 use_dns_cache=False,
                 socket_factory=self._open_vetted_socket,
                 force_close=True,
@@ -160,6 +166,42 @@ class _VettingResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._lookup.close()
+
+
+class _OwnThreadsResolver(AbstractResolver):
+    """Looks names up in threads that nobody else needs.
+
+    Guests choose the names, and so the name servers: one that does not answer keeps a thread
+    for half a minute, whoever has given up meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="guest-dns")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads,
+            partial(
+                socket.getaddrinfo,
+                host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG,
+            ),
+        )  # fmt: skip
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=family_found,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for family_found, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
