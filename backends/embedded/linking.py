@@ -9,7 +9,7 @@ from wasmtime import component as wit
 from backends.embedded import wasi
 from backends.embedded.engine import WasmEngine
 from backends.embedded.host.never_waits import HostFunction
-from backends.embedded.marshalling import UnsupportedType, codec_for
+from backends.embedded.marshalling import UnsupportedType, codecs_for
 from backends.embedded.trampoline import Trampoline, add, clock, trampoline, trap
 
 HostTable = Mapping[str, Mapping[str, HostFunction]]
@@ -105,8 +105,7 @@ def _host_trampoline(
     if function not in offered:
         raise LinkRefused(f"function {label} is not in the world")
     try:
-        params = [codec_for(declared) for _, declared in kind.params]
-        result = None if kind.result is None else codec_for(kind.result)
+        params, result = codecs_for(kind)
     except UnsupportedType as error:
         raise LinkRefused(f"function {label} uses a {error}") from error
     return trampoline(label, offered[function], params, result)

@@ -49,8 +49,15 @@ _OPTION = ffi.WASMTIME_COMPONENT_OPTION.value
 _RESULT = ffi.WASMTIME_COMPONENT_RESULT.value
 
 
+MAX_PARTS = 1_000
+"""Of one function's types, counted wherever they are used; the sample's have 26 at most.
+
+Eighteen types, each a pair of the one before, have half a million.
+"""
+
+
 class UnsupportedType(Exception):
-    """The world has no such type: a resource, a stream, flags or a variant."""
+    """The world has no such type: a resource, a stream, flags, a variant, or too large a one."""
 
 
 def zero(target: CValue) -> None:
@@ -223,31 +230,61 @@ _SCALARS: dict[type, Callable[[], Codec]] = {
 }
 
 
-def codec_for(valtype: object) -> Codec:
-    """Plan how values of a component's declared type cross.
+def codecs_for(function: wit.FuncType) -> tuple[list[Codec], Codec | None]:
+    """Plan how a function's arguments cross, and its result if it has one.
 
     Raises:
         UnsupportedType: a type that the guest's world does not use.
     """
+    parts = _Parts()
+    params = [_planned(declared, parts) for _, declared in function.params]
+    return params, _optional(function.result, parts)
+
+
+def codec_for(valtype: object) -> Codec:
+    """Plan how values of a component's declared type cross. Raises as `codecs_for`."""
+    return _planned(valtype, _Parts())
+
+
+class _Parts:
+    def __init__(self) -> None:
+        self._left = MAX_PARTS
+
+    def take(self, number: int) -> None:
+        self._left -= number
+        if self._left < 0:
+            raise UnsupportedType(f"type of more than {MAX_PARTS} parts")
+
+
+def _planned(valtype: object, parts: _Parts) -> Codec:
+    parts.take(1)
     match valtype:
         case wit.ListType():
             element = valtype.element
-            return BytesCodec() if isinstance(element, wit.U8) else ListCodec(codec_for(element))
+            if isinstance(element, wit.U8):
+                return BytesCodec()
+            return ListCodec(_planned(element, parts))
         case wit.RecordType():
-            return RecordCodec(tuple((name, codec_for(kind)) for name, kind in valtype.fields))
+            fields = valtype.fields
+            parts.take(len(fields))  # at once: they were made just to be counted
+            return RecordCodec(tuple((name, _planned(kind, parts)) for name, kind in fields))
         case wit.TupleType():
-            return TupleCodec(tuple(codec_for(kind) for kind in valtype.elements))
+            elements = valtype.elements
+            parts.take(len(elements))
+            return TupleCodec(tuple(_planned(kind, parts) for kind in elements))
         case wit.EnumType():
-            return EnumCodec(tuple(valtype.names))
+            names = tuple(valtype.names)
+            parts.take(len(names))
+            return EnumCodec(names)
         case wit.OptionType():
-            return OptionCodec(codec_for(valtype.payload))
+            return OptionCodec(_planned(valtype.payload, parts))
         case wit.ResultType():
-            return ResultCodec(_optional(valtype.ok), _optional(valtype.err))
+            return ResultCodec(_optional(valtype.ok, parts), _optional(valtype.err, parts))
     try:
         return _SCALARS[type(valtype)]()
     except KeyError:
         raise UnsupportedType(type(valtype).__name__) from None
 
 
-def _optional(valtype: object | None) -> Codec | None:
-    return None if valtype is None else codec_for(valtype)
+def _optional(valtype: object | None, parts: _Parts) -> Codec | None:
+    return None if valtype is None else _planned(valtype, parts)

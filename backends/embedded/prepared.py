@@ -7,7 +7,7 @@ from wasmtime import component as wit
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.linking import HostTable, Linked, LinkRefused, link
-from backends.embedded.marshalling import RecordCodec, UnsupportedType, codec_for
+from backends.embedded.marshalling import RecordCodec, UnsupportedType, codecs_for
 from backends.embedded.pace import Pace
 from backends.embedded.packing import Packer, packer_for
 
@@ -54,8 +54,7 @@ def prepare(engine: WasmEngine, component: wit.Component, table: HostTable) -> P
 
 def _handler_codecs(kind: wit.FuncType) -> tuple[RecordCodec, RecordCodec]:
     try:
-        params = [codec_for(declared) for _, declared in kind.params]
-        result = codec_for(kind.result)
+        params, result = codecs_for(kind)
     except UnsupportedType:
         params, result = [], None
     match params, result:

@@ -365,6 +365,18 @@ def test_an_import_that_is_not_in_the_world_is_refused(interface: str, functions
     engine.close()
 
 
+def test_a_type_that_grows_with_each_line_is_refused_before_it_is_planned() -> None:
+    pairs = "(type $t0 (tuple u8 u8))" + "".join(
+        f"(type $t{level + 1} (tuple $t{level} $t{level}))" for level in range(15)
+    )
+    function = f'{pairs} (export "log-info" (func (param "m" $t15)))'
+    engine = WasmEngine()
+    component = wit.Component(engine.native, wat.importing("alga:extension/logging", function))
+    with pytest.raises(LinkRefused, match="type of more than 1000 parts"):
+        link(engine, component, {"logging": {"log-info": print}})
+    engine.close()
+
+
 def test_a_function_import_outside_an_interface_is_refused() -> None:
     engine = WasmEngine()
     component = wit.Component(engine.native, '(component (import "f" (func)))')
