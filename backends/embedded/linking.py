@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import wasmtime
+from wasmtime import _bindings as c  # the binding has no counts, and takes long to list many
 from wasmtime import component as wit
 
 from backends.embedded import wasi
@@ -15,8 +16,12 @@ from backends.embedded.trampoline import Trampoline, add, clock, trampoline, tra
 HostTable = Mapping[str, Mapping[str, HostFunction]]
 """Host functions by WIT interface ("user-v2") and function name ("get-user")."""
 
+MAX_NAMES = 1_000
+"""That a component exports, or imports with what its interfaces hold; CPython imports 307."""
+
 _PACKAGE = "alga:extension/"
 _NAME_SHOWN = 80
+_TOO_MANY = f"more than {MAX_NAMES} names are imported"
 
 _Functions = dict[str, wit.FuncType]
 
@@ -67,12 +72,20 @@ def _interfaces(engine: WasmEngine, component: wit.Component) -> dict[str, _Func
     """What the component imports, or LinkRefused."""
     found: dict[str, _Functions] = {}
     with component.type as declared:
+        left = MAX_NAMES - c.wasmtime_component_type_import_count(
+            declared.ptr(), engine.native.ptr()
+        )
+        if left < 0:
+            raise LinkRefused(_TOO_MANY)
         for name, item in declared.imports(engine.native).items():
             kind = item.ty
             if not isinstance(kind, wit.ComponentInstanceType):
                 raise LinkRefused(f"import {name[:_NAME_SHOWN]} is no interface")
             if not name.startswith(_PACKAGE) and not wasi.is_linked(name):
                 raise LinkRefused(f"interface {name[:_NAME_SHOWN]} is not in the world")
+            left -= c.wasmtime_component_instance_type_export_count(kind.ptr(), engine.native.ptr())
+            if left < 0:
+                raise LinkRefused(_TOO_MANY)
             found[name] = {
                 function: what
                 for function, exported in kind.exports(engine.native).items()

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from wasmtime import _bindings as c  # the binding has no counts, and takes long to list many
 from wasmtime import component as wit
 
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
-from backends.embedded.linking import HostTable, Linked, LinkRefused, link
+from backends.embedded.linking import MAX_NAMES, HostTable, Linked, LinkRefused, link
 from backends.embedded.marshalling import RecordCodec, UnsupportedType, codecs_for
 from backends.embedded.pace import Pace
 from backends.embedded.packing import Packer, packer_for
@@ -37,6 +38,8 @@ def prepare(engine: WasmEngine, component: wit.Component, table: HostTable) -> P
             execute_link_failed, when its imports exceed the world.
     """
     with component.type as declared:
+        if c.wasmtime_component_type_export_count(declared.ptr(), engine.native.ptr()) > MAX_NAMES:
+            raise GuestFailed("execute_no_handler", f"more than {MAX_NAMES} names are exported")
         exported = declared.exports(engine.native).get(_HANDLER)
         kind = exported.ty if exported is not None else None
     if not isinstance(kind, wit.FuncType):

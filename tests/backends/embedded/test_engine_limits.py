@@ -240,3 +240,40 @@ def test_a_failure_keeps_the_engines_words_for_the_log_and_bounds_them() -> None
     failed = GuestFailed("execute_trapped", "x" * 10_000)
     assert str(failed) == "execute_trapped"
     assert len(failed.detail) == 2_000
+
+
+MANY = range(1_001)
+HANDLER = '(export "handler" (func $handler))'
+
+
+@pytest.mark.parametrize(
+    ("before", "instead", "error"),
+    [
+        (
+            "(component",
+            "(component" + "".join(f'(import "wasi:io/a{n}@0.2.0" (instance))' for n in MANY),
+            "execute_link_failed",
+        ),
+        (
+            "(component",
+            '(component (import "wasi:io/poll@0.2.0" (instance'
+            + "".join(f'(export "f{n}" (func))' for n in MANY)
+            + "))",
+            "execute_link_failed",
+        ),
+        (
+            HANDLER,
+            HANDLER + "".join(f'(export "e{n}" (func $handler))' for n in MANY),
+            "execute_no_handler",
+        ),
+    ],
+    ids=["interfaces", "functions", "exports"],
+)
+def test_names_without_end_are_refused_before_they_are_listed(
+    engine: WasmEngine, before: str, instead: str, error: str
+) -> None:
+    component = wit.Component(engine.native, wat.ECHO.replace(before, instead, 1))
+    with pytest.raises(GuestFailed) as caught:
+        prepare(engine, component, {})
+    assert caught.value.error == error
+    assert caught.value.detail.startswith("more than 1000 names are ")
