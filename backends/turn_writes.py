@@ -99,7 +99,8 @@ class TurnTransport(asyncio.Transport):
 
     def close(self) -> None:
         self.flush()
-        self.beneath.close()
+        if not self.beneath.is_closing():  # told twice, asyncio's with TLS can no longer be aborted
+            self.beneath.close()
 
     def abort(self) -> None:
         self.held = b""

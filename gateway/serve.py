@@ -26,6 +26,7 @@ from gateway.open_files import watch_open_files
 from gateway.process_logs import ProcessLogs
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
+from gateway.site import GatewaySite
 from gateway.tls import LiveCertificate, certificate_of
 from gateway.unread import warn_of_unread
 from gateway.unusable import log_fields, words_of
@@ -50,7 +51,7 @@ class Serving:
         self.linger_s = 0.0
         self.certificate = certificate
         self._server = server
-        self._sites: dict[socket.socket, web.SockSite] = {}
+        self._sites: dict[socket.socket, GatewaySite] = {}
         self._changing = asyncio.Lock()
 
     @property
@@ -65,7 +66,7 @@ class Serving:
             for one in sockets:
                 if one not in self._sites:
                     # A copy: the site closes what it was given.
-                    site = web.SockSite(
+                    site = GatewaySite(
                         self._server, one.dup(), ssl_context=context, backlog=BACKLOG
                     )
                     await site.start()

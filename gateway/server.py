@@ -6,6 +6,7 @@ of them to what is assumed here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import structlog
@@ -146,11 +147,11 @@ class GatewayProtocol(FastProtocol):
         if self._exchange is not None:
             self._exchange.cancel()
         await super().shutdown(timeout)
-        # It closes once what waits in this process is out, and is lost with this process.
-        if self._client is not None and self._client.get_write_buffer_size():
-            self._all_over = self._loop.create_future()
-            left_s = None if timeout is None else began_s + timeout - self._loop.time()
-            await asyncio.wait([self._all_over], timeout=left_s)
+        # What waits in this process is lost with it.
+        if self._client is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if timeout is None else began_s + timeout):
+                    await self._client.sent()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_complete()
@@ -160,8 +161,6 @@ class GatewayProtocol(FastProtocol):
         super().connection_lost(exc)
         if self._exchange is not None:
             self._exchange.cancel()  # and `over` says when it has cleaned up
-        elif self._all_over is not None and not self._all_over.done():
-            self._all_over.set_result(None)
 
     def _process_keepalive(self) -> None:
         if self._exchange is not None:

@@ -1,5 +1,6 @@
 """A gateway on a real port, in front of whatever a test puts behind it."""
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,9 @@ from gateway.keys import LIVE
 from gateway.live import Live
 from gateway.server import GatewayRunner
 from gateway.settings import Settings, load
+from gateway.site import GatewaySite
 from gateway.swap import Openers
+from gateway.tls import certificate_of
 from tests.fakes.runner import FakeRunner
 
 HASH = "sha256:" + "ab" * 32
@@ -125,9 +128,14 @@ async def _started(told: dict[str, str], known: Installs) -> AsyncIterator[Gatew
     server = GatewayRunner(app, settings.listen, shutdown_s=1.0)
     await server.setup()
     try:
-        site = web.TCPSite(server, "127.0.0.1", 0)
+        certificate = certificate_of(settings.listen)
+        site = GatewaySite(
+            server,
+            socket.create_server(("127.0.0.1", 0)),
+            ssl_context=None if certificate is None else certificate.context,
+        )
         await site.start()
-        url = f"http://127.0.0.1:{server.addresses[0][1]}"
+        url = f"http{'' if certificate is None else 's'}://127.0.0.1:{server.addresses[0][1]}"
         async with ClientSession(auto_decompress=False) as client:
             yield Gateway(url, app, client, told, server)
     finally:
