@@ -235,10 +235,17 @@ def _stop_on_signals(serving: Serving) -> None:
     def ask_to_stop() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, _end_at_once)
         serving.stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
+
+
+def _end_at_once(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)  # the first process of a container outlives a signal's default
 
 
 def _reload_on_signals(app: web.Application, serving: Serving) -> None:

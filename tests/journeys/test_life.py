@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from gateway.certificates import make_certificates
 from tests.fakes.runner import FakeRunner
@@ -74,6 +74,28 @@ async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
             assert answer.status == 200
             assert await answer.json()
             assert await gateway.exit_status() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_second_signal_to_stop_ends_it_at_once_and_without_a_word(
+    tmp_path: Path, bundle_dir: Path, workers: str, number: signal.Signals
+) -> None:
+    async with FakeRunner() as runner, ClientSession() as client:
+        env_file = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "RUNNER_BASE_URL": runner.url}
+        environ = {"GATEWAY_WORKERS": workers}
+        async with gateway_process(tmp_path, environ=environ, env_file=env_file) as gateway:
+            await gateway.event("backend_probed")
+            runner.may_answer.clear()
+            running = asyncio.create_task(client.get(gateway.url + HELLO))
+            await runner.called()
+            gateway.send(number)
+            await gateway.event("stopping")
+            gateway.send(number)
+            assert await gateway.exit_status() == -number
+            with pytest.raises(ClientError):
+                await running
+    assert {"text", "library_logged"}.isdisjoint(line["event"] for line in gateway.lines)
 
 
 async def test_a_runner_that_dies_and_returns_is_told_apart_at_every_step(

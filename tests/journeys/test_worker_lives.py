@@ -207,24 +207,6 @@ async def test_a_stop_finishes_what_runs_in_every_worker(tmp_path: Path, bundle_
         assert not [line for line in gateway.lines if line["event"] == "worker_lost"]
 
 
-async def test_a_second_signal_ends_everything_at_once(tmp_path: Path, bundle_dir: Path) -> None:
-    async with (
-        FakeRunner() as runner,
-        two_workers(tmp_path, bundle_dir, runner) as gateway,
-        ClientSession() as client,
-    ):
-        runner.may_answer.clear()
-        running = asyncio.create_task(client.get(gateway.url + HELLO))
-        while not runner.executed:
-            await runner.asked.get()
-        gateway.send(signal.SIGTERM)
-        await gateway.event("stopping", worker=1)
-        gateway.send(signal.SIGTERM)
-        assert await gateway.exit_status() == -signal.SIGTERM
-        (outcome,) = await asyncio.gather(running, return_exceptions=True)
-        assert isinstance(outcome, Exception)
-
-
 async def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, bundle_dir: Path) -> None:
     async with (
         FakeRunner() as runner,
