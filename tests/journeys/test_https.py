@@ -67,3 +67,29 @@ async def test_the_gateway_serves_https_and_takes_a_renewed_certificate_up(
         gateway.send(signal.SIGHUP)
         await gateway.event("certificate_refused")
         assert await certificate_shown(port, tls) == second
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+async def test_the_images_health_check_finds_a_gateway_alive_with_tls_and_without(
+    tmp_path: Path, tls_folder: Path, with_tls: bool
+) -> None:
+    tls = {
+        "GATEWAY_TLS_CERT": str(tls_folder / "server.pem"),
+        "GATEWAY_TLS_KEY": str(tls_folder / "server-key.pem"),
+    }
+    env_file = {"RUNNER_BUNDLE_DIR": "bundles", **(tls if with_tls else {})}
+    async with gateway_process(tmp_path, environ={}, env_file=env_file) as gateway:
+        port = gateway.url.rpartition(":")[2]
+        assert await health_check(port) == 0
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exit_status() == 0
+        assert await health_check(port) == 1
+    assert "library_logged" not in {line["event"] for line in gateway.lines}
+
+
+async def health_check(port: str) -> int:
+    """The exit status of what the Dockerfile has as its HEALTHCHECK."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, ROOT / "scripts" / "healthcheck.py", env={"HEALTHCHECK_PORT": port}
+    )
+    return await process.wait()
