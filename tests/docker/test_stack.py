@@ -24,10 +24,15 @@ async def backend_after(stack: Stack, client: aiohttp.ClientSession) -> str:
         return answer.headers["x-runner-backend"]
 
 
+async def signal_gateway(stack: Stack, name: str) -> None:
+    """Send its program a signal as docs/docker.md says, behind the engine's back."""
+    await stack.compose("exec", "-T", "gateway", "sh", "-c", f"kill -{name} 1")
+
+
 async def hang_up(stack: Stack, client: aiohttp.ClientSession, backend: str) -> None:
     """Write the backend's name to .env, send SIGHUP, and wait until it is current."""
     stack.write_env(RUNNER_BACKEND=backend)
-    await stack.compose("kill", "--signal", "HUP", "gateway")
+    await signal_gateway(stack, "HUP")
     async with asyncio.timeout(30):
         while True:
             async with client.get("/gateway/v1/generations", headers=stack.operator()) as answer:
@@ -110,6 +115,19 @@ async def test_hang_ups_from_docker_to_embedded_and_back_lose_no_call(
             await hang_up(stack, client, backend)
             await calls.see(20)
     assert set(calls.answers) == {(200, "", "docker"), (200, "", "embedded")}
+
+
+async def test_after_a_hang_up_a_gateway_that_ends_is_still_started_again(
+    stack: Stack, client: aiohttp.ClientSession
+) -> None:
+    await hang_up(stack, client, "embedded")
+    before = await stack.started_at("gateway")
+    await signal_gateway(stack, "TERM")
+    async with asyncio.timeout(30):
+        while await stack.started_at("gateway") == before:  # a process each time
+            pass
+    await stack.compose("up", "--detach", "--wait", "--no-build", "--no-recreate")
+    await hang_up(stack, client, "docker")
 
 
 async def test_the_script_swaps_and_prints_the_receipt(
