@@ -159,6 +159,16 @@ async def test_a_second_up_changes_neither_keys_nor_containers(stack: Stack) -> 
     assert (stack.env_file(), await stack.container("gateway")) == before
 
 
+async def test_an_up_corrects_the_containers_user_that_another_engine_had(stack: Stack) -> None:
+    user = stack.env_file()["STACK_USER"]
+    stack.write_env(STACK_USER="0:0" if user != "0:0" else "1000:1000")
+    done = await stack.dev("up")
+    assert done.returncode == 0, done.stderr
+    assert stack.env_file()["STACK_USER"] == user
+    gateway = await stack.container("gateway")
+    assert (await stack.docker("inspect", "--format", "{{.Config.User}}", gateway)).strip() == user
+
+
 async def test_a_bundle_installed_on_the_host_is_run_without_any_restart(
     stack: Stack, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
