@@ -25,6 +25,8 @@ CHUNK_BYTES: Final = 64 * 1024
 _CHANGES: Final = frozenset({
     "start", "die", "destroy", "pause", "unpause", "rename", "update", "health_status",
     "connect", "disconnect",
+    # What Podman before 5 calls "die" and "destroy" in its filters, whatever its events say.
+    "died", "remove",
 })  # fmt: skip
 
 

@@ -98,6 +98,7 @@ class FakeEngine:
         log_params: the parameters of every request for a log.
         log_opened: set once somebody reads a log.
         silent: changes happen, and no event tells of them.
+        filtered_as: by which words filters know events, where it is not the event's own.
     """
 
     def __init__(self, socket: Path) -> None:
@@ -108,6 +109,7 @@ class FakeEngine:
         self.log_params: list[dict[str, str]] = []
         self.log_opened = asyncio.Event()
         self.silent = False
+        self.filtered_as: dict[str, str] = {}
         self.may_listen = asyncio.Event()  # cleared: streams of events begin later
         self.may_listen.set()
         self._past: list[tuple[float, Document]] = []
@@ -252,8 +254,12 @@ class FakeEngine:
         for at, past in self._past:
             if at >= since:
                 mine.put_nowait(past)
+        wanted = json.loads(request.query.get("filters", "{}")).get("event", [])
         async with self._registered(mine):
             while (event := await mine.get()) is not None:
+                word = event["Action"].partition(":")[0]
+                if self.filtered_as.get(word, word) not in wanted:
+                    continue
                 await response.write(json.dumps(event).encode() + b"\n")
         return response
 

@@ -257,6 +257,19 @@ async def test_a_container_that_is_not_ready_any_more_finishes_what_it_began(
     assert runner.connections == 1  # the same pool as before
 
 
+async def test_a_death_is_noticed_where_filters_have_another_word_for_it(
+    engine: FakeEngine, runner: FakeRunner, open_backend: OpenBackend
+) -> None:
+    engine.filtered_as = {"die": "died", "destroy": "remove"}  # Podman before 5
+    engine.add(container("runner-1", port=runner.port))
+    backend = await open_backend()
+    await engine.listened_to()
+    engine.change("runner-1", "die", Status="exited")
+    await noticed(backend, lambda now: not now.taken)
+    engine.remove("runner-1")
+    await noticed(backend, lambda now: now.is_empty)
+
+
 async def test_a_storm_of_events_is_a_few_lists(
     engine: FakeEngine, runner: FakeRunner, open_backend: OpenBackend
 ) -> None:
