@@ -3,10 +3,15 @@
 import os
 import sys
 from contextlib import suppress
+from typing import Final
+
+_STDOUT: Final = 1
+_STDERR: Final = 2
 
 
 def main() -> None:
     """Run the program; without its dependencies, say how to install them instead of a traceback."""
+    _open_standard_descriptors()
     try:
         _run()
     except ModuleNotFoundError as missing:
@@ -17,6 +22,16 @@ def main() -> None:
             "Run `make setup` once, then `. .venv/bin/activate` in every new shell.\n"
         )
         sys.exit(2)
+
+
+def _open_standard_descriptors() -> None:
+    """Lead to nowhere what was closed of 0, 1 and 2: a socket would get its number, and with that
+    libuv ends the process; and the log would have no place."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(opened, True)  # workers and successors, too
+    os.close(opened)
+    sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", closefd=False)
 
 
 def _run() -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from aiohttp import ClientError, ClientSession
 
 from gateway.certificates import make_certificates
 from tests.fakes.runner import FakeRunner
-from tests.journeys.process import gateway_process
+from tests.journeys.process import EXIT_S, START_S, gateway_process
 
 HELLO = "/api/ext/example.hello/hello"
 
@@ -52,6 +54,39 @@ async def test_whoever_does_not_read_the_output_is_served_all_the_same(
             gateway.send(signal.SIGTERM)
             assert await gateway.exit_status() == 0
     assert "not_started" not in {line["event"] for line in gateway.lines}
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+async def test_it_serves_and_stops_with_its_standard_descriptors_closed(
+    tmp_path: Path, bundle_dir: Path, closed: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    process = await asyncio.create_subprocess_shell(
+        f'exec "{sys.executable}" -m gateway {closed}',
+        cwd=tmp_path,
+        env={
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "RUNNER_BUNDLE_DIR": str(bundle_dir),
+            "GATEWAY_PORT": port,
+        },
+    )
+    try:
+        async with ClientSession() as client, asyncio.timeout(START_S):
+            while process.returncode is None:
+                with suppress(ClientError):
+                    async with client.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                        assert answer.status == 200
+                        break
+                await asyncio.sleep(0.05)
+        process.terminate()
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_S):
+                await process.wait()
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0
 
 
 async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
