@@ -6,12 +6,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 
 from backends.errors import RunnerUnreachable
+from backends.forgotten_threads import ForgottenThreads
 from backends.upstream.address import RunnerAddress
 from backends.upstream.failures import unreachable_reason
 
@@ -46,6 +47,8 @@ class Dialler:
         self._lookup: asyncio.Task[list[aiohappyeyeballs.AddrInfoType] | OSError] | None = None
         self._found: list[aiohappyeyeballs.AddrInfoType] = []
         self._found_until = 0.0
+        # Not the loop's own: a stop would wait for a name server that does not answer.
+        self._threads = ForgottenThreads(1, "dns")
 
     async def dial(self, protocol: Callable[[], ProtocolT]) -> ProtocolT:
         """A connection made, its handshake done. The caller sets the deadline.
@@ -85,15 +88,18 @@ class Dialler:
     async def _look_up(self) -> list[aiohappyeyeballs.AddrInfoType] | OSError:
         """A failure is returned: when it comes, there may be nobody left to raise it to."""
         try:
-            self._found = await asyncio.get_running_loop().getaddrinfo(  # type: ignore[assignment]  # typeshed is wider
-                self._host, self._port, type=socket.SOCK_STREAM
-            )
+            loop = asyncio.get_running_loop()
+            self._found = await loop.run_in_executor(self._threads, self._ask)
         except OSError as failure:
             return failure
         finally:
             self._lookup = None
         self._found_until = time.monotonic() + DNS_TTL_S
         return self._found
+
+    def _ask(self) -> list[aiohappyeyeballs.AddrInfoType]:
+        found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        return cast("list[aiohappyeyeballs.AddrInfoType]", found)  # typeshed's is wider
 
     async def _context(self) -> ssl.SSLContext:
         if self._tls is None:  # reading the system's trust anchors takes a while

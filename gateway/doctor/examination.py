@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from backends.forgotten_threads import ForgottenThreads
 from gateway.doctor import (
     asset_folder,
     bundle_store,
@@ -22,11 +23,11 @@ from gateway.doctor import (
 )
 from gateway.doctor.case import Case, Check
 from gateway.doctor.findings import Finding, failed
-from gateway.doctor.threads import ForgottenThreads
 from gateway.settings import Settings, SettingsError, load
 
 LOAD_S: Final = 2.0
 CHECK_S: Final = 7.0
+_THREADS: Final = 64  # more than all checks together ask for
 
 CHECKS: Final[Mapping[str, Check]] = {
     "settings": variables.check,
@@ -52,7 +53,7 @@ async def examine(environ: Mapping[str, str], *, app_dir: Path | None = None) ->
         environ: the process environment that a gateway would be started with.
         app_dir: the Next.js app in front; None looks for one in the working folder.
     """
-    asyncio.get_running_loop().set_default_executor(ForgottenThreads(max_workers=1))
+    asyncio.get_running_loop().set_default_executor(ForgottenThreads(_THREADS))
     try:
         settings = await _load(environ)
     except SettingsError as wrong:

@@ -4,7 +4,6 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,6 +17,7 @@ from yarl import URL
 from backends.bounded_body import BodyTooLarge, read_at_most
 from backends.contract import Pairs
 from backends.embedded.host.addresses import Address, is_public
+from backends.forgotten_threads import ForgottenThreads
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """A guest has no use for more: it could not pass half of it on."""
@@ -176,7 +176,7 @@ class _OwnThreadsResolver(AbstractResolver):
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="guest-dns")
+        self._threads = ForgottenThreads(LOOKUPS_AT_ONCE, "guest-dns")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import weakref
 from collections.abc import Callable
 
@@ -233,15 +234,14 @@ async def test_a_connection_that_idled_too_long_is_not_used_again(
 async def test_one_lookup_serves_all_that_dial_at_once_and_soon_after(
     open_http1: OpenHttp1, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = asyncio.get_running_loop()
     lookups: list[str] = []
-    getaddrinfo = loop.getaddrinfo
+    getaddrinfo = socket.getaddrinfo
 
-    async def counting(host: str, port: int, *, type: int = 0) -> list[tuple[object, ...]]:
+    def counting(host: str, port: int, *, type: int = 0) -> list[tuple[object, ...]]:
         lookups.append(host)
-        return list(await getaddrinfo(host, port, type=type))
+        return list(getaddrinfo(host, port, type=type))
 
-    monkeypatch.setattr(loop, "getaddrinfo", counting)
+    monkeypatch.setattr(socket, "getaddrinfo", counting)
     async with RawRunner(send(response(b"ok", fields=[("Connection", "close")]))) as runner:
         # The listener has one family; the name may well have both.
         transport = open_http1(f"http://localhost:{runner.port}")
