@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -32,6 +33,22 @@ async def _facts(backend: GuestProcessesBackend) -> list[dict[str, int | None]]:
 
 async def _pids(backend: GuestProcessesBackend) -> list[int]:
     return [each["pid"] for each in await _facts(backend) if each["pid"] is not None]
+
+
+async def _runs(pid: int) -> None:
+    """Wait until the process is at work."""
+    tenths = os.sysconf("SC_CLK_TCK") // 10
+    before = _ticks(pid)
+    async with asyncio.timeout(SOON_S):
+        while _ticks(pid) < before + tenths:  # noqa: ASYNC110  nothing tells us
+            await asyncio.sleep(0.02)
+
+
+def _ticks(pid: int) -> int:
+    """The processor time that it has used."""
+    _, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    user, system = fields.split()[11:13]
+    return int(user) + int(system)
 
 
 async def _calls(backend: GuestProcessesBackend, calls: int) -> None:
@@ -95,6 +112,7 @@ async def test_a_crash_takes_its_own_calls_with_it_and_no_others(
     await _calls(backend, 2)
     calls = await _facts(backend)
     assert [each["calls"] for each in calls] == [1, 1]  # the least busy one is next
+    await _runs(calls[0]["pid"] or 0)  # a call that it had not accepted would be sent again
     with capture_logs() as lines:
         # As an engine that panics ends its process.
         os.kill(calls[0]["pid"] or 0, signal.SIGABRT)
