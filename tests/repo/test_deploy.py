@@ -307,3 +307,11 @@ def test_the_autoscaler_keeps_pods_at_what_the_page_plans() -> None:
     planned = float(re.findall(r"planned +=  ([\d.]+) x that", PAGE)[0])
     assert metric["resource"]["target"]["averageUtilization"] / 100 * cores == planned
     assert "cpu" not in container["resources"]["limits"]
+
+
+def test_whoever_ends_a_gateway_gives_it_time_to_drain() -> None:
+    drain_s = load({}).drain_s
+    stack = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    assert float(stack["services"]["gateway"]["stop_grace_period"].removesuffix("s")) > drain_s
+    (deployment,) = manifests(DEPLOY / "deployment" / "deployment.yaml")
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain_s
