@@ -196,8 +196,9 @@ def _by_address(sockets: Iterable[socket.socket]) -> list[list[socket.socket]]:
 
 def origin_of(listen: Listen, sockets: Sockets) -> str:
     """The address that a client on this machine uses; port 0 has become a real one."""
-    name = sockets[0].getsockname()
-    if not isinstance(name, tuple):  # a Unix socket, which only a service manager opens
+    names = [one.getsockname() for one in sockets]
+    name = next((each for each in names if isinstance(each, tuple)), names[0])
+    if not isinstance(name, tuple):  # Unix sockets alone, which only a service manager opens
         return f"unix:{name if isinstance(name, str) else name.decode(errors='replace')}"
     host = str(name[0]) if listen.host in _EVERYWHERE else listen.host
     host = _bracketed(_EVERYWHERE.get(host, host))

@@ -166,3 +166,11 @@ def test_what_is_passed_must_listen() -> None:
     with socket.socket() as one:
         refused = inherit(one, host="127.0.0.1", shares=1)
     assert "is not a listening socket" in refused.stderr
+
+
+def test_the_origin_is_one_that_a_browser_can_open_where_there_is_one(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as local, socket.create_server(("127.0.0.1", 0)) as tcp:
+        local.bind(str(tmp_path / "socket"))
+        listen, port = Listen(host="127.0.0.1", port=0), tcp.getsockname()[1]
+        assert origin_of(listen, [local, tcp]) == f"http://127.0.0.1:{port}"
+        assert origin_of(listen, [local]) == f"unix:{tmp_path / 'socket'}"
