@@ -22,6 +22,9 @@ WITHOUT_CONTENT = frozenset({204, 205, 304})
 # Ids end up in paths and object keys, so a name of dots alone is none.
 _IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}", re.ASCII)
 
+REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+"""What a request may be called: harmless in a log line, and in a field of its own."""
+
 
 def is_identifier(value: str) -> bool:
     """Whether `value` may be a tenant or extension id.

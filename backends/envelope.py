@@ -4,7 +4,6 @@ Pure. A gateway in front of a runner uses `encode_request`, a runner `decode_req
 answer is in envelope_result.py. POST /warmup, which names a bundle and no more, is here too.
 """
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,6 +12,7 @@ import orjson
 
 from backends import envelope_members as members
 from backends.contract import (
+    REQUEST_ID_FORM,
     ExecuteContext,
     ExecuteRequest,
     Limits,
@@ -23,7 +23,6 @@ from backends.contract import (
 from backends.envelope_members import EnvelopeError, Members, from_base64, to_base64
 from backends.ui_url import is_content_hash
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _KNOWN_AT_TOP = frozenset({"context", "http", "limits", "secret_envelope", "providers", "user"})
 _KNOWN_IN_CONTEXT = frozenset(
     {
@@ -144,7 +143,7 @@ def decode_request(
     given_id, install_id, version_id = _OF_CONTEXT.optional(context)
     method, path = _REQUEST_LINE.required(http)
     return ExecuteRequest(
-        request_id=given_id if given_id and _REQUEST_ID.fullmatch(given_id) else request_id,
+        request_id=given_id if given_id and REQUEST_ID_FORM.fullmatch(given_id) else request_id,
         context=ExecuteContext(
             tenant_id=tenant_id,
             extension_id=extension_id,

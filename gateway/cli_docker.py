@@ -113,9 +113,10 @@ def _row(each: "Candidate") -> tuple[str, ...]:
 @click.pass_obj
 def logs(environ: Environ, *, follow: bool, request_id: str | None, tail: int, json: bool) -> None:
     """Show the gateway's and the runner's log lines; the runner's alone without a gateway."""
-    from gateway.log_stream import LogQuery, is_request_id
+    from backends.contract import REQUEST_ID_FORM
+    from gateway.log_stream import LogQuery
 
-    if request_id is not None and not is_request_id(request_id):
+    if request_id is not None and REQUEST_ID_FORM.fullmatch(request_id) is None:
         raise click.BadParameter(
             f"{request_id!r} is not 1 to 128 of A-Z a-z 0-9 . _ : -", param_hint="'--request'"
         )

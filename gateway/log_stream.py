@@ -22,7 +22,6 @@ from middleware.redaction import Redactor
 
 TICK_S: Final = 1.0
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _TS = re.compile(r'"ts":"([^"]{1,40})"')
 
 
@@ -48,15 +47,6 @@ class LogQuery:
     follow: bool
     tail: int  # lines of each log to begin with
     request_id: str | None  # lines that name this request alone
-
-
-def is_request_id(text: str) -> bool:
-    """Whether a request can be called like this.
-
-    >>> is_request_id("0193-a"), is_request_id("a b")
-    (True, False)
-    """
-    return _REQUEST_ID.fullmatch(text) is not None
 
 
 class OthersLines:

@@ -3,15 +3,15 @@
 import functools
 import itertools
 import os
-import re
 import secrets
 
 from aiohttp import web
 
+from backends.contract import REQUEST_ID_FORM
+
 REQUEST_ID = web.RequestKey("request_id", str)
 
 _HEADER = "x-request-id"
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
 def request_id_of(request: web.BaseRequest) -> str:
@@ -35,7 +35,7 @@ def named_in_body(request: web.BaseRequest, name: str) -> str:
 
 def id_after(chosen: str | None) -> str:
     """The client's own id when it is harmless to log, else a fresh one."""
-    return chosen if chosen and _ACCEPTABLE.fullmatch(chosen) else fresh_id()
+    return chosen if chosen and REQUEST_ID_FORM.fullmatch(chosen) else fresh_id()
 
 
 def fresh_id() -> str:

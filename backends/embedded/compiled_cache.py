@@ -8,7 +8,6 @@ process, so a directory or file with another owner or wider permissions is not u
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import wasmtime
 from wasmtime import component as wit
 
 from backends.embedded.engine import WasmEngine
+from backends.whole_file import replacing
 
 _SUFFIX = ".cwasm"
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -60,7 +60,8 @@ class CompiledCache:
         if path is None:
             return
         try:
-            self._write(path, code)
+            with replacing(path, durable=True) as file:
+                file.write(code)
             self._prune()
         except OSError as error:
             _log.warning("compiled_cache_not_written", error=type(error).__name__)
@@ -87,17 +88,6 @@ class CompiledCache:
             and facts.st_uid == os.geteuid()
             and stat.S_IMODE(facts.st_mode) & 0o077 == 0
         )
-
-    def _write(self, path: Path, code: bytes) -> None:
-        with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
-            try:
-                file.write(code)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
 
     def _prune(self) -> None:
         files = [(path.lstat().st_mtime, path) for path in self._directory.glob(f"*{_SUFFIX}")]

@@ -7,9 +7,10 @@ from typing import Final
 
 from aiohttp import web
 
+from backends.contract import REQUEST_ID_FORM
 from gateway.event_streams import HEARTBEAT_S, write_event
 from gateway.keys import FLEET, LIVE, STATE
-from gateway.log_stream import LogEvent, LogQuery, LogStream, OthersLines, is_request_id
+from gateway.log_stream import LogEvent, LogQuery, LogStream, OthersLines
 from gateway.log_tap import TAP, TooManyWatchers
 from middleware.errors import InvalidRequest, RateLimited
 
@@ -83,6 +84,6 @@ def _query(request: web.Request) -> LogQuery:
     if re.fullmatch(r"[0-9]{1,4}", tail) is None or int(tail) > MAX_TAIL:
         raise InvalidRequest("not_a_line_count", field="tail")
     request_id = request.query.get("request")
-    if request_id is not None and not is_request_id(request_id):
+    if request_id is not None and REQUEST_ID_FORM.fullmatch(request_id) is None:
         raise InvalidRequest("not_a_request_id", field="request")
     return LogQuery(follow=follow, tail=int(tail), request_id=request_id)

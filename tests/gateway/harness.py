@@ -1,5 +1,7 @@
 """A gateway on a real port, in front of whatever a test puts behind it."""
 
+import asyncio
+import select
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +25,7 @@ from gateway.tls import certificate_of
 from tests.fakes.runner import FakeRunner
 
 HASH = "sha256:" + "ab" * 32
+_SOON_S = 20.0
 ENDPOINTS = (
     Endpoint(method="GET", path="/hello", handler="h"),
     Endpoint(method="POST", path="/echo", handler="h"),
@@ -150,3 +153,12 @@ def in_front_of(runner: FakeRunner, **more: str) -> dict[str, str]:
         "RUNNER_SERVICE_TOKEN": "a-service-token-for-tests",
         **more,
     }
+
+
+async def given_up(client: socket.socket) -> None:
+    """Wait until the other end has given the connection up, without reading from it."""
+    poll = select.poll()
+    poll.register(client, 0)  # errors are told all the same
+    async with asyncio.timeout(_SOON_S):
+        while not poll.poll(0):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

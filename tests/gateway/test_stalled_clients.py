@@ -1,7 +1,6 @@
 """A client that stops reading its answer is let go; one that reads slowly is not."""
 
 import asyncio
-import select
 import socket
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ from gateway.fast_path.parts import FastProtocol
 from gateway.keys import FAST_PATH
 from tests.fakes.runner import Envelope, FakeRunner, UiFile
 from tests.gateway.fast_path.wire import request, wire_to
-from tests.gateway.harness import HASH, Gateway, in_front_of, running
+from tests.gateway.harness import HASH, Gateway, given_up, in_front_of, running
 
 LARGE = b"\x00" * 12_000_000  # more than the system takes on loopback for one connection
 FILE = f"/runner/ext-ui/registry-1/{HASH}/large.wasm"
@@ -34,15 +33,6 @@ async def ask(client: socket.socket, gateway: Gateway, target: str, *fields: str
     await loop.sock_connect(client, ("127.0.0.1", gateway.port))
     head = "".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", "Host: localhost", *fields))
     await loop.sock_sendall(client, f"{head}\r\n".encode())
-
-
-async def reset(client: socket.socket) -> None:
-    """Wait until the other end has given the connection up, without reading from it."""
-    poll = select.poll()
-    poll.register(client, 0)  # errors are told all the same
-    async with asyncio.timeout(SOON_S):
-        while not poll.poll(0):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def environ_of(runner: FakeRunner) -> dict[str, str]:
@@ -73,7 +63,7 @@ async def test_a_file_that_nobody_reads_holds_nothing(
             del gateway.app._state[FAST_PATH]
         await ask(slow, gateway, FILE, *fields)
         await runner.asked.get()
-        await reset(slow)
+        await given_up(slow)
         async with asyncio.timeout(SOON_S):
             while await in_flight(gateway):
                 pass
@@ -87,7 +77,7 @@ async def test_an_answer_that_came_whole_and_that_nobody_reads_is_dropped(
     async with running(environ_of(runner)) as gateway:
         await ask(slow, gateway, "/api/ext/acme.crm/hello", "Connection: close")
         await runner.asked.get()
-        await reset(slow)
+        await given_up(slow)
 
 
 async def test_whoever_reads_slowly_gets_all_of_it(runner: FakeRunner, slow: socket.socket) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import select
 import socket
 import ssl
 from asyncio import constants
@@ -17,7 +16,7 @@ from structlog.typing import EventDict
 
 from gateway.certificates import make_certificates
 from tests.fakes.runner import FakeRunner, UiFile
-from tests.gateway.harness import HASH, Gateway, in_front_of, running
+from tests.gateway.harness import HASH, Gateway, given_up, in_front_of, running
 
 FILE = f"/runner/ext-ui/registry-1/{HASH}/file.wasm"
 BUFFER = 65_536
@@ -106,15 +105,6 @@ async def slowly(client: ssl.SSLSocket, parts: int) -> int:
         await asyncio.sleep(STALLED_MS / 1000 / 6)
         size += await asyncio.to_thread(read, client, BUFFER)
     return size
-
-
-async def given_up(client: ssl.SSLSocket) -> None:
-    """Wait until the other end has given the connection up, without reading from it."""
-    poll = select.poll()
-    poll.register(client, 0)  # errors are told all the same
-    async with asyncio.timeout(SOON_S):
-        while not poll.poll(0):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 @on_both_loops
