@@ -18,7 +18,7 @@ COPY --from=build /opt/gateway /opt/gateway
 COPY scripts/healthcheck.py /opt/gateway/
 # The base image leaves the standard library's bytecode out, and a container writes none: it would
 # compile it at every start, which takes as long as the rest of it, and 5 MiB for good.
-RUN /opt/gateway/bin/python3 -c 'import gateway.cli, gateway.serve, backends.knative, backends.docker, backends.embedded.backend'
+RUN /opt/gateway/bin/python3 -c 'import gateway.cli, gateway.process.serve, backends.knative, backends.docker, backends.embedded.backend'
 # A volume that is empty when mounted here takes over the folder's owner.
 RUN mkdir -p /data/bundles && chown -R 10001:10001 /data
 ENV PATH=/opt/gateway/bin:$PATH \

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from backends.token_file import TokenFile
+from backends.files.token import TokenFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

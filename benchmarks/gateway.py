@@ -11,7 +11,7 @@ from typing import Final
 
 import gateway
 from benchmarks.servers import Launch
-from gateway.variable_table import VARIABLES
+from gateway.variables.table import VARIABLES
 
 BUNDLES: Final = "bundles"  # a folder next to the folders of the servers
 SERVICE_TOKEN: Final = "not-a-secret-the-runner-is-a-stand-in"

@@ -16,7 +16,7 @@ import orjson
 import pybase64
 from wasmtime import wat2wasm
 
-from backends.bundles import pack
+from backends.bundles.folder import pack
 from gateway.installs.contract import Install
 from gateway.installs.directory import install_bundle
 

@@ -8,7 +8,7 @@ import orjson
 
 from benchmarks.gateway import SERVICE_TOKEN
 from benchmarks.site import TENANT, File, Site
-from gateway.ui_tenants import COOKIE, UiTenants
+from gateway.callers.ui_tenants import COOKIE, UiTenants
 from middleware.caller import KEY_HEADER, TENANT_HEADER
 
 Fields = tuple[tuple[str, str], ...]

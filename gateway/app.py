@@ -10,13 +10,21 @@ from aiohttp import web
 from backends.slot import Slot
 from gateway import pipeline
 from gateway.asset_cache.cache import AssetCache
-from gateway.backend_opening import backend_of
-from gateway.caller_auth import CallerAuth, caller_auth
+from gateway.callers.auth import CallerAuth, caller_auth
+from gateway.callers.jwt_key_fetching import KeysNotFetched
+from gateway.callers.ui_tenants import UiTenants
 from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
 from gateway.fleet import Fleet, FleetOfOne
+from gateway.generations.live import Live, LiveRef
+from gateway.generations.opening import backend_of
+from gateway.generations.probe import Prober
+from gateway.generations.receipts import Receipts
+from gateway.generations.swap import Openers, Swapper
+from gateway.generations.warming import warm
+from gateway.http.places import Places
+from gateway.http.static_files import STATIC, add_files
 from gateway.installs.factory import open_installs
-from gateway.jwt_key_fetching import KeysNotFetched
 from gateway.keys import (
     ASSET_CACHE,
     FLEET,
@@ -33,20 +41,12 @@ from gateway.keys import (
     UI_TENANTS,
     UI_WATCHERS,
 )
-from gateway.live import Live, LiveRef
-from gateway.places import Places
-from gateway.probe import Prober
-from gateway.receipts import Receipts
+from gateway.process.state import State
 from gateway.reports import UI_TENANT, report
 from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
-from gateway.state import State
-from gateway.static_files import STATIC, add_files
-from gateway.swap import Openers, Swapper
 from gateway.ui_reload import MAX_WATCHERS
-from gateway.ui_tenants import UiTenants
-from gateway.warming import warm
 from middleware.access_log import TOGETHER, Sink, through_structlog
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics

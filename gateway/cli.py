@@ -10,11 +10,11 @@ from dataclasses import asdict
 
 import click
 
-from gateway.cli_bundle import bundle
-from gateway.cli_certs import certs
-from gateway.cli_docker import explain, logs
-from gateway.cli_doctor import doctor
-from gateway.cli_output import (
+from gateway.verbs.bundle import bundle
+from gateway.verbs.certs import certs
+from gateway.verbs.containers import explain, logs
+from gateway.verbs.doctor import doctor
+from gateway.verbs.output import (
     Environ,
     as_json,
     loaded_settings,
@@ -22,7 +22,7 @@ from gateway.cli_output import (
     settings_reported,
     table,
 )
-from gateway.cli_parity import parity
+from gateway.verbs.parity import parity
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,7 +45,7 @@ def serve(environ: Environ) -> None:
 
     SIGHUP reloads its settings; SIGUSR2 hands its port to a new instance of the program.
     """
-    from gateway.start import load_and_start
+    from gateway.process.start import load_and_start
 
     with settings_reported():
         sys.exit(load_and_start(environ))
@@ -56,9 +56,9 @@ def serve(environ: Environ) -> None:
 @click.pass_obj
 def check(environ: Environ, *, json: bool) -> None:
     """Validate the settings without starting, and show what counts."""
-    from gateway.environment import unread_warning
     from gateway.settings import effective
-    from gateway.tls import certificate_of
+    from gateway.sockets.tls import certificate_of
+    from gateway.variables.environment import unread_warning
 
     settings = loaded_settings(environ)
     with settings_reported():
@@ -93,11 +93,11 @@ def check(environ: Environ, *, json: bool) -> None:
 @click.pass_obj
 def runner(environ: Environ, *, host: str, port: int | None) -> None:
     """Serve the embedded backend over the runner protocol, for another gateway to use."""
-    from gateway import asking_signals
+    from gateway.process import asking_signals
 
     asking_signals.remember()  # before anything that takes its time
-    from gateway.setting_rules import is_loopback
-    from gateway.value_forms import is_host
+    from gateway.variables.forms import is_host
+    from gateway.variables.rules import is_loopback
 
     if not is_host(host):
         raise click.BadParameter(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.receipts import Receipts
+from gateway.generations.receipts import Receipts
+from gateway.generations.swap import Swapper
 from gateway.reload import Reloader, Reloading, Sole
 from gateway.settings import Settings
-from gateway.swap import Swapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

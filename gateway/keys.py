@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from gateway.asset_cache.cache import AssetCache
+from gateway.callers.ui_tenants import UiTenants
 from gateway.fast_path.path import FastPath
 from gateway.fleet import Fleet
-from gateway.live import Live, LiveRef
-from gateway.places import Places
-from gateway.probe import Prober
-from gateway.receipts import Receipts
+from gateway.generations.live import Live, LiveRef
+from gateway.generations.probe import Prober
+from gateway.generations.receipts import Receipts
+from gateway.http.places import Places
+from gateway.process.state import State
 from gateway.reload import Reloading
-from gateway.state import State
-from gateway.ui_tenants import UiTenants
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
 

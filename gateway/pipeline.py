@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from backends.token_file import token_now
-from gateway.dispatch import canonical_of, match_of
+from backends.files.token import token_now
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.parts import FastRoute, Parts
 from gateway.fast_path.path import FAST_METHODS, FastPath
+from gateway.generations.live import LiveRef
+from gateway.http.dispatch import canonical_of, match_of
 from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE_REF, METRICS, STATE
-from gateway.live import LiveRef
 from gateway.problems import render
+from gateway.process.state import State
 from gateway.routes.table import Access, AccessOf, Route
-from gateway.state import State
 from middleware.access_log import AccessLines, AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import settings as settings_module
-from gateway.receipts import Receipt, Receipts
+from gateway.generations.receipts import Receipt, Receipts
+from gateway.generations.swap import Committed, Refused, Swapper, ms_since
 from gateway.settings import SettingProblem, Settings, SettingsError
-from gateway.swap import Committed, Refused, Swapper, ms_since
-from gateway.unread import warn_of_unread
-from gateway.variables import DEFAULT_ENV_FILE
+from gateway.variables.declared import DEFAULT_ENV_FILE
+from gateway.variables.unread import warn_of_unread
 
 _GONE: Final = SettingProblem(
     # Everything at its default would be a gateway that trusts every caller.

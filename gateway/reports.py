@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 from backends.slot import Generation
 from gateway.console.setup import CONSOLE
 from gateway.keys import LIVE, METRICS, PROBER, STATE, UI_TENANTS
-from gateway.log_tap import TAP
+from gateway.logs.tap import TAP
 
 UI_TENANT: Final = "ui_tenant"
 """Tells the others for whom a sandboxed page was served: tenant, extension, content hash."""

@@ -14,15 +14,15 @@ from aiohttp import web
 from backends.contract import Readiness
 from gateway.app import create_app
 from gateway.keys import LIVE
-from gateway.process_logs import ProcessLogs
+from gateway.logs.process import ProcessLogs
+from gateway.process.serve import Alone, run
+from gateway.process.welcome import say
 from gateway.routes import runner_api
 from gateway.routes.health import metrics, readyz
 from gateway.routes.json_response import json_response
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
-from gateway.serve import Alone, run
 from gateway.settings import Settings, load
-from gateway.unread import warn_of_unread
-from gateway.welcome import say
+from gateway.variables.unread import warn_of_unread
 
 
 async def healthz(request: web.Request) -> web.Response:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from backends.files.token import TokenFile
 from backends.settings import BackendSettings, EmbeddedSettings
-from backends.token_file import TokenFile
-from gateway.backend_settings import (
+from gateway.variables.backends import (
     application_url,
     backend_settings,
     embedded_settings,
@@ -21,14 +21,14 @@ from gateway.backend_settings import (
     guest_budget_s,
     host_api_token,
 )
-from gateway.environment import Origin, Sources, read_sources
-from gateway.jwt_settings import AuthSettings, JwtSettings
-from gateway.setting_problems import SettingProblem, SettingsError
-from gateway.setting_rules import contradictions, is_loopback, unusable_files
-from gateway.value_forms import MAX_WORKERS
-from gateway.variable_parsing import parse, usable_cores, with_defaults
-from gateway.variable_table import VARIABLES
-from gateway.variables import Variables
+from gateway.variables.declared import Variables
+from gateway.variables.environment import Origin, Sources, read_sources
+from gateway.variables.forms import MAX_WORKERS
+from gateway.variables.jwt import AuthSettings, JwtSettings
+from gateway.variables.parsing import parse, usable_cores, with_defaults
+from gateway.variables.problems import SettingProblem, SettingsError
+from gateway.variables.rules import contradictions, is_loopback, unusable_files
+from gateway.variables.table import VARIABLES
 from middleware.caller import DevAuth, ProxyAuth
 
 __all__ = [

@@ -16,7 +16,7 @@ from typing import Final
 
 from backends.contract import AssetRequest, AssetResponse
 from backends.upstream.bodies import content_length, read_whole
-from gateway.event_streams import HEARTBEAT_S
+from gateway.http.event_streams import HEARTBEAT_S
 from gateway.installs.contract import ExtensionNotInstalled, Install, RegistryUnavailable
 
 FOLDER: Final = "ext-ui-reload"

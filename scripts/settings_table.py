@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from gateway.variable_table import VARIABLES, Variable
+from gateway.variables.table import VARIABLES, Variable
 
 ROOT: Final = Path(__file__).parent.parent
 DOCUMENT: Final = ROOT / "docs" / "configuration.md"

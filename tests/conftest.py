@@ -8,7 +8,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from backends.bundles import pack
+from backends.bundles.folder import pack
 from gateway.installs.directory import install_bundle
 
 HELLO = Path(__file__).parents[1] / "examples" / "hello"

@@ -8,7 +8,7 @@ import unicodedata
 from typing import Self
 
 from backends.asset_path import HTML, AssetPath, parse_asset_path
-from backends.bundles import BundleError, BundleNotFound, BundleStore
+from backends.bundles.folder import BundleError, BundleNotFound, BundleStore
 from backends.contract import AssetRequest, AssetResponse, Pairs
 from backends.embedded.byte_range import ByteRange, RangeNotSatisfiable, parse_range
 from backends.embedded.conditional import client_has, range_still_counts

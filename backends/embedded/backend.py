@@ -8,8 +8,8 @@ from typing import Self
 
 import structlog
 
-from backends import capabilities
-from backends.bundles import BundleStore
+from backends.bundles import capabilities
+from backends.bundles.folder import BundleStore
 from backends.contract import (
     AssetRequest,
     AssetResponse,

@@ -16,7 +16,7 @@ import wasmtime
 from wasmtime import component as wit
 
 from backends.embedded.engine import WasmEngine
-from backends.whole_file import replacing
+from backends.files.whole import replacing
 
 _SUFFIX = ".cwasm"
 _HEX = re.compile(r"[0-9a-f]{64}")

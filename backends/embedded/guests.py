@@ -8,7 +8,7 @@ from functools import partial
 
 from wasmtime import component as wit
 
-from backends.bundles import Bundle, BundleError, BundleStore
+from backends.bundles.folder import Bundle, BundleError, BundleStore
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.compiling import compiled
 from backends.embedded.engine import WasmEngine

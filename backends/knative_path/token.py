@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from backends.bearer_token import BearerToken
 from backends.errors import Phase, RunnerUnreachable
+from backends.files.bearer_token import BearerToken
 
 _CLUSTER_AUDIENCES: Final = ("https://kubernetes.default.svc", "kubernetes.default.svc", "k3s")
 

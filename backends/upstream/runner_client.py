@@ -13,9 +13,9 @@ from backends.contract import (
     ExecuteRequest,
     ExecuteResult,
 )
-from backends.envelope import encode_request, encode_warmup
-from backends.envelope_members import EnvelopeError
-from backends.envelope_result import decode_result
+from backends.envelope.call import encode_request, encode_warmup
+from backends.envelope.members import EnvelopeError
+from backends.envelope.result import decode_result
 from backends.errors import BackendError, Phase, RunnerProtocolError
 from backends.header_policy import (
     asset_to_runner,

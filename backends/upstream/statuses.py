@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 
 from backends.contract import Pairs
-from backends.envelope_result import UNKNOWN_ERROR, error_class
+from backends.envelope.result import UNKNOWN_ERROR, error_class
 from backends.errors import (
     BackendError,
     Phase,

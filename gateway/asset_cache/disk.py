@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from backends.contract import Pairs
-from backends.whole_file import replacing
+from backends.files.whole import replacing
 from gateway.asset_cache.entry import KEPT_FIELDS, Entry, Key
 
 _LARGEST_RECORD: Final = 16 * 1024

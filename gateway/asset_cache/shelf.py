@@ -16,7 +16,7 @@ import structlog
 from gateway.asset_cache.chores import Chores
 from gateway.asset_cache.disk import Disk
 from gateway.asset_cache.entry import Entry, Key
-from gateway.unusable import words_of
+from gateway.variables.unusable import words_of
 
 LOAD_S: Final = 1.0
 STORE_S: Final = 30.0

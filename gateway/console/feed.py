@@ -13,8 +13,8 @@ from typing import Final
 import orjson
 
 from gateway.console.sections import Sections
-from gateway.event_streams import HEARTBEAT_S
-from gateway.places import Places
+from gateway.http.event_streams import HEARTBEAT_S
+from gateway.http.places import Places
 
 MAX_VIEWERS: Final = 8
 EVERY_S: Final = 1.0

@@ -25,8 +25,8 @@ from gateway.console.traffic import (
     slow,
 )
 from gateway.fleet import Report, answers
+from gateway.generations.probe import ProbeResult
 from gateway.keys import FLEET, IN_FLIGHT, LINES_DROPPED, LIVE, METRICS, PROBER, RECEIPTS, STATE
-from gateway.probe import ProbeResult
 from gateway.settings import effective
 from middleware.access_log import FACTS
 from middleware.carried import carried

@@ -9,7 +9,7 @@ from gateway.console.feed import Feed
 from gateway.console.observer import Observer
 from gateway.console.page import Page
 from gateway.console.sections import Document
-from gateway.static_files import STATIC, add_files
+from gateway.http.static_files import STATIC, add_files
 from middleware.access_log import Sink
 
 _TEMPLATES = Path(__file__).parent.parent / "templates"

@@ -5,8 +5,8 @@ from typing import Final
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
-from gateway.setting_rules import WELL_KNOWN_KEYS
-from gateway.variable_table import VARIABLES
+from gateway.variables.rules import WELL_KNOWN_KEYS
+from gateway.variables.table import VARIABLES
 
 _SHORTEST: Final = 16
 _MAKE_ONE: Final = "write one that nobody can guess: openssl rand -hex 32"

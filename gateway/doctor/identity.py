@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.callers.jwt_key_fetching import FetchTimes, KeysNotFetched, fetch_keys
 from gateway.doctor.case import Case, shown_address
 from gateway.doctor.findings import Finding, failed, ok
-from gateway.jwt_key_fetching import FetchTimes, KeysNotFetched, fetch_keys
-from gateway.jwt_settings import JwtSettings
+from gateway.variables.jwt import JwtSettings
 
 _TIMES: Final = FetchTimes(total_s=4.0)  # less than a check may take
 _FIXES: Final = {

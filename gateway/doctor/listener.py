@@ -10,7 +10,7 @@ import aiohttp
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok
-from gateway.listeners import unusable
+from gateway.sockets.listeners import unusable
 
 _ASK_S: Final = 2.0
 _NAMED_BY_A_GATEWAY: Final = "x-runner-backend"

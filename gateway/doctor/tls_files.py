@@ -11,8 +11,8 @@ from cryptography import x509
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
-from gateway.tls import server_context
-from gateway.unusable import UnusableHere
+from gateway.sockets.tls import server_context
+from gateway.variables.unusable import UnusableHere
 
 _SOON: Final = timedelta(days=14)
 _MAX_PEM_BYTES: Final = 1024 * 1024

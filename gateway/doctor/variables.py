@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, ok, warning
-from gateway.environment import unread_warning
+from gateway.variables.environment import unread_warning
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

@@ -14,12 +14,12 @@ from aiohttp import web
 from backends.contract import ByteStream, Pairs
 from backends.prompt import Cancel
 from backends.upstream.http1_body import Http1Body
-from gateway.answer import BODILESS, Answer
 from gateway.fast_path.parts import FastProtocol, Parts, Target
 from gateway.fast_path.reader import Parsed
 from gateway.fast_path.repeats import Repeat
 from gateway.fast_path.request import FastRequest
-from gateway.live import Live
+from gateway.generations.live import Live
+from gateway.http.answer import BODILESS, Answer
 from middleware import metrics
 from middleware.access_log import ABANDONED, ANSWERED, is_gone, note, note_cut_off
 from middleware.backend_tag import SERVED_BY

@@ -15,10 +15,10 @@ from aiohttp import hdrs, web
 
 from backends.contract import Pairs
 from backends.memo import Memo
-from gateway.answer import BODILESS, Answer
 from gateway.fast_path.request import FastRequest
-from gateway.live import LiveRef
-from gateway.state import State
+from gateway.generations.live import LiveRef
+from gateway.http.answer import BODILESS, Answer
+from gateway.process.state import State
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE
 from middleware.guard import Stamp

@@ -9,11 +9,11 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from backends.prompt import Cancel
-from gateway.answer import Answer
-from gateway.dispatch import Handler
 from gateway.fast_path.heads import Heads
 from gateway.fast_path.request import FastRequest
-from gateway.state import State
+from gateway.http.answer import Answer
+from gateway.http.dispatch import Handler
+from gateway.process.state import State
 from middleware.access_log import AccessLines
 from middleware.body_limit import BodyLimit
 from middleware.errors import Refusal

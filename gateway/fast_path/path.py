@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from backends.memo import Memo
-from gateway.dispatch import pattern_of
 from gateway.fast_path.exchange import JOINED_BYTES, Exchange
 from gateway.fast_path.parts import FastProtocol, FastRoute, Parts, Target
 from gateway.fast_path.reader import Parsed
 from gateway.fast_path.repeats import Repeats
-from gateway.live import LiveRef
+from gateway.generations.live import LiveRef
+from gateway.http.dispatch import pattern_of
 from middleware.access_log import ANSWERED
 from middleware.request_id import fresh_id
 

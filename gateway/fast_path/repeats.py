@@ -13,7 +13,7 @@ from backends.memo import Memo
 from backends.slot import Generation
 from gateway.fast_path.blocks import credentials_among
 from gateway.fast_path.request import FastRequest
-from gateway.live import Policies
+from gateway.generations.live import Policies
 from middleware.backend_tag import ServedBy
 
 MAX_REPEATS: Final = 512

@@ -21,7 +21,7 @@ from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from multidict import MultiMapping
 
 from backends.contract import ByteStream, Pairs
-from gateway.live import Live
+from gateway.generations.live import Live
 from middleware.access_log import FACTS
 from middleware.body_limit import WHOLE_BODY
 from middleware.carried import FIELDS_MADE

@@ -14,15 +14,15 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import asking_signals
 from gateway.app import create_app
 from gateway.guest_process.start import SERVES, Start, open_link
-from gateway.listeners import Sockets
-from gateway.log_tap import TAP
-from gateway.process_logs import ProcessLogs
+from gateway.logs.process import ProcessLogs
+from gateway.logs.tap import TAP
+from gateway.process import asking_signals
+from gateway.process.serve import Serving, run
 from gateway.runner_app import ROUTES
-from gateway.serve import Serving, run
 from gateway.settings import Listen, Settings
+from gateway.sockets.listeners import Sockets
 from gateway.supervisor.channel import first_message
 
 _MAX_UNSENT_BYTES: Final = 1024 * 1024

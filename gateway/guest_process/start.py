@@ -17,7 +17,7 @@ from backends.guest_processes.process import (
     ProcessTask,
     StartProcess,
 )
-from gateway.log_tap import TAP
+from gateway.logs.tap import TAP
 from gateway.settings import Settings, on_loopback
 from gateway.supervisor.channel import frame
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from backends.bundles.manifest import Endpoint
 from backends.contract import ExecuteContext, SecretEnvelope
-from backends.manifest import Endpoint
 
 
 @dataclass(frozen=True, kw_only=True)

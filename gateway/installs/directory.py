@@ -14,8 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from backends import capabilities
-from backends.bundles import BundleNotFound, BundleStore
+from backends.bundles import capabilities
+from backends.bundles.folder import BundleNotFound, BundleStore
 from backends.contract import is_identifier
 from backends.memo import Memo
 from gateway.installs.contract import (
@@ -32,7 +32,7 @@ from gateway.installs.index import (
     read_index,
     write_index,
 )
-from gateway.unusable import words_of
+from gateway.variables.unusable import words_of
 
 EVERY_TENANT = "*"
 

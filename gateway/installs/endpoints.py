@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from backends.manifest import Endpoint
+from backends.bundles.manifest import Endpoint
 
 
 def match(endpoints: Iterable[Endpoint], method: str, path: str) -> Endpoint | None:

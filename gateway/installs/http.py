@@ -14,7 +14,7 @@ import structlog
 from yarl import URL
 
 from backends.bounded_body import BodyTooLarge, read_at_most
-from backends.bundles import BundleError, BundleNotFound, BundleStore
+from backends.bundles.folder import BundleError, BundleNotFound, BundleStore
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,

@@ -13,8 +13,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from backends.file_lock import file_lock
-from backends.whole_file import replacing
+from backends.files.lock import file_lock
+from backends.files.whole import replacing
 from gateway.installs.contract import Install
 
 MAX_INDEX_BYTES = 64 * 1024 * 1024

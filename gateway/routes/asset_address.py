@@ -8,12 +8,12 @@ from aiohttp import web
 from backends.asset_path import may_be_page
 from backends.contract import is_identifier
 from backends.ui_url import is_content_hash
+from gateway.callers.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from gateway.fast_path.request import of_fields
 from gateway.keys import UI_TENANTS
 from gateway.outcomes import InvalidContentHash
 from gateway.routes.delegate import live_of
 from gateway.routes.target import decoded, query_pairs, split_raw, without_fields
-from gateway.ui_tenants import PARAMETER, UI_COOKIE, page_cookie, value_in_cookies
 from middleware.caller import CALLER, DevAuth
 from middleware.carried import carried
 from middleware.errors import InvalidRequest, TenantMismatch

@@ -8,12 +8,13 @@ from backends.contract import AssetRequest, AssetResponse, Pairs
 from backends.header_policy import client_to_asset
 from backends.prompt import Cancel
 from backends.upstream.bodies import WholeBody, content_length
-from gateway.answer import Answer
 from gateway.asset_cache.bodies import SLICE_BYTES
+from gateway.callers.ui_tenants import UI_COOKIE
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest, of_fields
+from gateway.generations.live import Live
+from gateway.http.answer import Answer
 from gateway.keys import ASSET_CACHE, LIVE
-from gateway.live import Live
 from gateway.routes.asset_address import (
     PAGE,
     Address,
@@ -26,7 +27,6 @@ from gateway.routes.heartbeats import may_have_heartbeats, with_heartbeats
 from gateway.routes.prompt import PendingCall
 from gateway.routes.server_timing import server_timing
 from gateway.ui_reload import asking_for_all, with_script
-from gateway.ui_tenants import UI_COOKIE
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE, CacheRule

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway.console.setup import CONSOLE
-from gateway.event_streams import write_event
+from gateway.http.event_streams import write_event
 from gateway.keys import LIVE
 from gateway.outcomes import NothingAtRoot
 from gateway.routes.json_response import json_response

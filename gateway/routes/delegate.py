@@ -8,8 +8,8 @@ from aiohttp import web
 from backends.errors import Phase, RunnerTimeout
 from backends.slot import Generation
 from gateway.fast_path.request import FastRequest
+from gateway.generations.live import Live
 from gateway.keys import LIVE
-from gateway.live import Live
 from middleware.access_log import note
 from middleware.backend_tag import SERVED_BY
 

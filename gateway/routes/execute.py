@@ -10,13 +10,13 @@ from typing import NamedTuple, Self
 from aiohttp import hdrs, web
 
 from backends.contract import ExecuteRequest, ExecuteResult, Limits, Pairs
-from backends.envelope import guest_timeout_ms
+from backends.envelope.call import guest_timeout_ms
 from backends.header_policy import client_to_guest, guest_to_client
 from backends.idempotency_scope import scoped_key
 from backends.prompt import Cancel
-from gateway.answer import Answer
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest, of_fields, of_target
+from gateway.http.answer import Answer
 from gateway.installs.contract import Install
 from gateway.installs.endpoints import methods_for
 from gateway.outcomes import EndpointNotDeclared, MethodNotAllowed, failure_of

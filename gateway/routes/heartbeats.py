@@ -13,7 +13,7 @@ from typing import Final
 
 from backends.contract import ByteStream, Pairs
 from backends.upstream.bodies import content_length, is_event_stream
-from gateway.event_streams import HEARTBEAT_S
+from gateway.http.event_streams import HEARTBEAT_S
 
 HEARTBEAT: Final = b":\n"
 

@@ -8,10 +8,10 @@ from typing import Final
 from aiohttp import web
 
 from backends.contract import REQUEST_ID_FORM
-from gateway.event_streams import HEARTBEAT_S, write_event
+from gateway.http.event_streams import HEARTBEAT_S, write_event
 from gateway.keys import FLEET, LIVE, STATE
-from gateway.log_stream import LogEvent, LogQuery, LogStream, OthersLines
-from gateway.log_tap import TAP, TooManyWatchers
+from gateway.logs.stream import LogEvent, LogQuery, LogStream, OthersLines
+from gateway.logs.tap import TAP, TooManyWatchers
 from middleware.errors import InvalidRequest, RateLimited
 
 WRITE_S: Final = 15.0

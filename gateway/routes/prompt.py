@@ -15,7 +15,7 @@ from backends.errors import BackendError, RunnerTimeout
 from backends.prompt import Callback, Cancel, Outcome
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
-from gateway.live import Live
+from gateway.generations.live import Live
 from gateway.routes.delegate import delegated
 
 R = TypeVar("R")

@@ -10,13 +10,13 @@ from dataclasses import replace
 from aiohttp import hdrs, web
 
 from backends.contract import ExecuteRequest, ExecuteResult
-from backends.envelope import decode_request, decode_warmup
-from backends.envelope_members import EnvelopeError
-from backends.envelope_result import encode_result
+from backends.envelope.call import decode_request, decode_warmup
+from backends.envelope.members import EnvelopeError
+from backends.envelope.result import encode_result
 from backends.prompt import Cancel
-from gateway.answer import Answer
 from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
+from gateway.http.answer import Answer
 from gateway.keys import LIVE
 from gateway.routes.delegate import delegated
 from gateway.routes.plain_field import plain_field

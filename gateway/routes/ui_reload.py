@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
-from gateway.event_streams import write_event
+from gateway.http.event_streams import write_event
 from gateway.installs.contract import Install
 from gateway.keys import LIVE, STATE, UI_TENANTS, UI_WATCHERS
 from gateway.routes.asset_address import Address, address_of, tenant_of_page

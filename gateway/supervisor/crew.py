@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.listeners import Sockets
+from gateway.sockets.listeners import Sockets
 from gateway.supervisor.channel import AskFailed, ChannelClosed
 from gateway.supervisor.process import HandleOf, StartFailed, WorkerProcess, spawn
 from gateway.supervisor.start import Start

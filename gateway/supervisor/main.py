@@ -12,26 +12,26 @@ from typing import Any
 
 import structlog
 
-from gateway import asking_signals
-from gateway.done_before import done_before
-from gateway.env_watch import EnvWatch
-from gateway.hand_over import LINGER_S, HandOver
-from gateway.listeners import Sockets, listening, origin_of, without_inherited
-from gateway.notify import READY, notify
-from gateway.notify import VARIABLES as OF_NOTIFY
-from gateway.process_logs import ProcessLogs
-from gateway.receipts import Receipts
+from gateway.generations.receipts import Receipts
+from gateway.logs.process import ProcessLogs
+from gateway.process import asking_signals
+from gateway.process.done_before import done_before
+from gateway.process.env_watch import EnvWatch
+from gateway.process.notify import READY, notify
+from gateway.process.notify import VARIABLES as OF_NOTIFY
+from gateway.process.version import VERSION
 from gateway.reload import Reloader
 from gateway.settings import Settings, load
+from gateway.sockets.hand_over import LINGER_S, HandOver
+from gateway.sockets.listeners import Sockets, listening, origin_of, without_inherited
+from gateway.sockets.tls import certificate_of
 from gateway.supervisor.crew import Crew
 from gateway.supervisor.process import StartFailed, WorkerProcess
 from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
-from gateway.tls import certificate_of
-from gateway.unread import warn_of_unread
-from gateway.unusable import log_fields
-from gateway.version import VERSION
+from gateway.variables.unread import warn_of_unread
+from gateway.variables.unusable import log_fields
 
 _log = structlog.get_logger("supervisor")
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 import structlog
 
 from gateway.fleet import Fleet, OwnReport, Report
-from gateway.listeners import Sockets
-from gateway.receipts import Receipt, Receipts
+from gateway.generations.receipts import Receipt, Receipts
+from gateway.generations.swap import PREPARE_S, Candidate, Committed, Refused, Swapper
+from gateway.process.serve import Serving
 from gateway.reload import Reloading
-from gateway.serve import Serving
 from gateway.settings import Settings
+from gateway.sockets.listeners import Sockets
 from gateway.supervisor.channel import AskFailed, Channel, ChannelClosed
 from gateway.supervisor.start import REPORT_S, START_S, Start, Started
-from gateway.swap import PREPARE_S, Candidate, Committed, Refused, Swapper
 
 FAREWELL_S: Final = 2.0
 RELOAD_S: Final = 4 * PREPARE_S

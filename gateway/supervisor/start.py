@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from backends.settings import BackendSettings, EmbeddedSettings, share
-from gateway.receipts import Outcome, Receipt
+from gateway.generations.receipts import Outcome, Receipt
 from gateway.settings import Settings
 
 REPORT_S = 2.0

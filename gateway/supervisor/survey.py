@@ -8,7 +8,7 @@ from typing import Any, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.fleet import Report
-from gateway.log_tap import TAP
+from gateway.logs.tap import TAP
 from gateway.metric_sums import added_up, not_counted
 from gateway.supervisor.counters import Counters
 from gateway.supervisor.crew import Crew

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.receipts import Receipt
+from gateway.generations.receipts import Receipt
+from gateway.generations.swap import PREPARE_S, Refused
 from gateway.reload import planned
 from gateway.settings import Settings
 from gateway.supervisor.channel import AskFailed, ChannelClosed
 from gateway.supervisor.crew import Crew
 from gateway.supervisor.process import WorkerProcess
 from gateway.supervisor.start import share_of
-from gateway.swap import PREPARE_S, Refused
 
 COMMIT_S: Final = 5.0
 ABORT_S: Final = 10.0

@@ -12,19 +12,19 @@ from functools import partial
 import structlog
 from aiohttp import web
 
-from gateway import asking_signals
 from gateway.app import create_app
-from gateway.hand_over import LINGER_S
-from gateway.listeners import Sockets
-from gateway.process_logs import ProcessLogs
+from gateway.logs.process import ProcessLogs
+from gateway.process import asking_signals
+from gateway.process.serve import Serving, run
+from gateway.process.version import VERSION
+from gateway.process.welcome import welcome
 from gateway.reports import hear, report
-from gateway.serve import Serving, run
 from gateway.settings import Listen, Settings
+from gateway.sockets.hand_over import LINGER_S
+from gateway.sockets.listeners import Sockets
 from gateway.supervisor.channel import first_message
 from gateway.supervisor.member import Member
 from gateway.supervisor.start import Start
-from gateway.version import VERSION
-from gateway.welcome import welcome
 
 _log = structlog.get_logger("worker")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from gateway.certificates import make_certificates
+from gateway.verbs.certificates import make_certificates
 from tests.browser.conftest import WAIT_MS
 from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import Envelope, FakeRunner

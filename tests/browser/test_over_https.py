@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from gateway.certificates import Certificates, make_certificates
+from gateway.verbs.certificates import Certificates, make_certificates
 from tests.browser.conftest import StartGateway, chromium
 from tests.browser.test_app import (
     test_a_swap_under_a_page_that_keeps_asking_shows_in_the_tag_alone,

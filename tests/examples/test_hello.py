@@ -12,7 +12,7 @@ import pytest
 from wasmtime import Engine
 from wasmtime.component import Component
 
-from backends.manifest import parse_manifest
+from backends.bundles.manifest import parse_manifest
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
 UI = HELLO / "ui"

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from backends.bundles import BundleStore, pack
+from backends.bundles.folder import BundleStore, pack
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, User
 from backends.embedded.backend import EmbeddedBackend
 from backends.settings import EmbeddedSettings

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from wasmtime import wat2wasm
 
-from gateway.certificates import make_certificates
 from gateway.cli import cli
+from gateway.verbs.certificates import make_certificates
 from tests.backends.archives import FILES, MANIFEST
 from tests.backends.embedded import wat
 

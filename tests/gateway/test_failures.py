@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.installs.contract import Install
 from gateway.keys import FAST_PATH
-from gateway.logs import configure_logs
+from gateway.logs.lines import configure_logs
 from middleware import failure_log
 from tests.fakes.runner import FakeRunner
 from tests.gateway.harness import Gateway, KnownInstalls, in_front_of, running

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.jwt_key_fetching import MAX_ANSWER_BYTES, FetchedKeys, FetchTimes, KeysNotFetched
+from gateway.callers.jwt_key_fetching import (
+    MAX_ANSWER_BYTES,
+    FetchedKeys,
+    FetchTimes,
+    KeysNotFetched,
+)
 from middleware.errors import IdentityUnavailable
 from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import FakeRunner

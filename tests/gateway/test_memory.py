@@ -8,9 +8,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 SERVE = """
 import sys
-import gateway.__main__, gateway.start
-gateway.start.load_structlog()
-import gateway.serve, gateway.supervisor.worker
+import gateway.__main__, gateway.process.start
+gateway.process.start.load_structlog()
+import gateway.process.serve, gateway.supervisor.worker
 print(*{name.partition(".")[0] for name in sys.modules})
 """
 
@@ -51,7 +51,7 @@ def test_serving_loads_nothing_that_only_others_need() -> None:
 def test_who_asks_for_a_package_that_structlog_went_without_gets_it() -> None:
     program = """
 import sys
-from gateway.lean_structlog import load_structlog
+from gateway.logs.lean_structlog import load_structlog
 load_structlog()
 assert "rich" not in sys.modules
 import structlog, rich

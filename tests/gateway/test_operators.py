@@ -239,7 +239,7 @@ async def test_a_reload_looks_at_no_file_on_the_loops_thread(
 ) -> None:
     looked: list[int] = []
     monkeypatch.setattr(
-        "gateway.setting_rules.client_context", lambda _: looked.append(threading.get_ident())
+        "gateway.variables.rules.client_context", lambda _: looked.append(threading.get_ident())
     )
     gateway.environ["GATEWAY_DRAIN_SECONDS"] = "7"
     async with gateway.client.post(f"{gateway.url}/gateway/v1/reload") as answer:

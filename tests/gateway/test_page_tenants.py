@@ -5,8 +5,8 @@ from pathlib import Path
 
 from yarl import URL
 
+from gateway.callers.ui_tenants import UiTenants
 from gateway.keys import UI_TENANTS
-from gateway.ui_tenants import UiTenants
 from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import FakeRunner
 from tests.gateway.harness import HASH, Gateway, in_front_of, running

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.files.token import token_now
 from backends.settings import (
     DockerSettings,
     EmbeddedSettings,
@@ -14,7 +15,6 @@ from backends.settings import (
     KnativeSettings,
     Timeouts,
 )
-from backends.token_file import token_now
 from gateway.settings import (
     DirectoryInstallsSettings,
     RegistryInstallsSettings,

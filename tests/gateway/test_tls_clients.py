@@ -14,7 +14,7 @@ import uvloop
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from gateway.certificates import make_certificates
+from gateway.verbs.certificates import make_certificates
 from tests.fakes.runner import FakeRunner, UiFile
 from tests.gateway.harness import HASH, Gateway, given_up, in_front_of, running
 

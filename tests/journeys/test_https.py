@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from gateway.certificates import make_certificates
+from gateway.verbs.certificates import make_certificates
 from tests.journeys.process import gateway_process
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from gateway.certificates import make_certificates
+from gateway.verbs.certificates import make_certificates
 from tests.fakes.runner import FakeRunner
 from tests.journeys.process import EXIT_S, START_S, gateway_process
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession, TCPConnector
 
-from gateway.certificates import make_certificates
+from gateway.verbs.certificates import make_certificates
 from tests.fakes.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.fakes.runner import FakeRunner
 from tests.journeys.load import HELLO, load_on

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundle_pack import pack
-from backends.bundles import BundleStore
+from backends.bundles.folder import BundleStore
+from backends.bundles.pack import pack
 from backends.contract import AssetRequest
 from backends.errors import RunnerUnreachable
 from backends.knative import open_knative

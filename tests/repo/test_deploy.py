@@ -14,9 +14,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types
 from cloudcoil.models.knative_serving.serving import v1 as knative
 
-from gateway.environment import read_sources
 from gateway.settings import RegistryInstallsSettings, load
-from gateway.variable_table import VARIABLES
+from gateway.variables.environment import read_sources
+from gateway.variables.table import VARIABLES
 from tests.repo.files import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -11,7 +11,7 @@ import pytest
 from gateway.cli import cli
 from gateway.problems import CODES, CODES_BY_STATUS, PROBLEMS
 from gateway.settings import load
-from gateway.variable_table import VARIABLES
+from gateway.variables.table import VARIABLES
 from scripts.settings_table import DOCUMENT, EXAMPLE, documented, example
 from tests.repo.files import ROOT, shown, text_files
 

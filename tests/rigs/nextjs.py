@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
 
-from gateway.certificates import Certificates
+from gateway.verbs.certificates import Certificates
 from tests.rigs.npm import node_modules, npm_environ, run
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "nextjs"

@@ -11,8 +11,8 @@ from yarl import URL
 from backends.embedded.host.call import Call
 from backends.embedded.host.internal_client import ExchangeFailed, InternalClient
 from backends.embedded.host.on_loop import Unanswered, run_on_loop
+from backends.files.token import token_now
 from backends.settings import HostApiSettings
-from backends.token_file import token_now
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 TIMEOUT_S = 30.0

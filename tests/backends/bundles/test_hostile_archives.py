@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from backends.bundle_archive import ArchiveLimits
-from backends.bundles import (
+from backends.bundles.archive import ArchiveLimits
+from backends.bundles.folder import (
     BundleRejected,
     BundleStore,
 )

@@ -9,12 +9,12 @@ import orjson
 import pytest
 import zstandard
 
-from backends.bundles import (
+from backends.bundles.folder import (
     BundleRejected,
     BundleStore,
     pack,
 )
-from backends.manifest import ManifestError
+from backends.bundles.manifest import ManifestError
 from tests.backends.archives import (
     FILES,
     MANIFEST,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles import (
+from backends.bundles.folder import (
     BundleStore,
 )
-from backends.file_lock import file_lock
+from backends.files.lock import file_lock
 from tests.backends.archives import (
     FILES,
     entries,
@@ -39,7 +39,7 @@ def test_many_threads_that_open_at_once_get_one_bundle(root: Path, archive: Path
 OPEN_AND_READ = """
 import sys
 from pathlib import Path
-from backends.bundles import BundleStore
+from backends.bundles.folder import BundleStore
 print("ready", flush=True)
 sys.stdin.readline()
 bundle = BundleStore(Path(sys.argv[1])).open(sys.argv[2])
@@ -78,7 +78,7 @@ def test_processes_that_open_at_once_extract_once(root: Path, tmp_path: Path) ->
 HOLD_LOCK = """
 import sys
 from pathlib import Path
-from backends.file_lock import file_lock
+from backends.files.lock import file_lock
 with file_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
@@ -117,7 +117,7 @@ def test_whoever_waited_for_a_deleted_lock_takes_the_new_one(
             has_it.set()
             may_leave.wait(30)
 
-    monkeypatch.setattr("backends.file_lock.time.sleep", pause)  # tells that it waits
+    monkeypatch.setattr("backends.files.lock.time.sleep", pause)  # tells that it waits
     with ThreadPoolExecutor(1) as pool:
         with file_lock(path):
             waiter = pool.submit(wait_for_it)

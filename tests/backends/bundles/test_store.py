@@ -8,7 +8,7 @@ import orjson
 import pytest
 import zstandard
 
-from backends.bundles import (
+from backends.bundles.folder import (
     BundleCorrupt,
     BundleError,
     BundleNotFound,

@@ -2,7 +2,7 @@
 
 import os
 
-from backends.bundles import Bundle, BundleStore
+from backends.bundles.folder import Bundle, BundleStore
 from backends.contract import AssetRequest, AssetResponse
 from backends.embedded.assets import AssetFiles
 from backends.embedded.file_stream import CHUNK_BYTES

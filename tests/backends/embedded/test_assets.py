@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from backends.bundles import Bundle, BundleStore
+from backends.bundles.folder import Bundle, BundleStore
 from backends.embedded.assets import DEFAULT_CONTENT_SECURITY_POLICY
 from backends.embedded.file_stream import CHUNK_BYTES, FileStream
 from backends.embedded.ui_file import SMALL_FILE_BYTES

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from wasmtime import component as wit
 
-from backends.bundles import BundleStore
+from backends.bundles.folder import BundleStore
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed

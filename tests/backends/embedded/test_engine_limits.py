@@ -18,7 +18,7 @@ from backends.embedded.failures import GuestFailed
 from backends.embedded.host.call import Call
 from backends.embedded.linking import HostTable
 from backends.embedded.prepared import prepare
-from backends.envelope import decode_request, encode_request
+from backends.envelope.call import decode_request, encode_request
 from tests.backends.embedded import wasi_guests, wat
 
 HASH = "sha256:" + "a" * 64

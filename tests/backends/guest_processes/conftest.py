@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backends.contract import ExecuteContext, ExecuteRequest, Limits
-from backends.envelope import guest_timeout_ms
+from backends.envelope.call import guest_timeout_ms
 from backends.guest_processes.backend import GuestProcessesBackend, open_guest_processes
 from backends.guest_processes.process import StartProcess
 from backends.settings import EmbeddedSettings

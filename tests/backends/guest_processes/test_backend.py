@@ -20,7 +20,7 @@ from backends.guest_processes.process import (
     ProcessTask,
     StartProcess,
 )
-from gateway.log_tap import TAP, Watcher
+from gateway.logs.tap import TAP, Watcher
 from tests.backends.embedded import wat
 from tests.backends.guest_processes.conftest import Asking, Opening
 

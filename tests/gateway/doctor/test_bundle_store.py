@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles import pack
+from backends.bundles.folder import pack
 from gateway.doctor.findings import Level
 from gateway.installs.contract import Install
 from gateway.installs.directory import install_bundle

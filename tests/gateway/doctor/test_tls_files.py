@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.certificates import make_certificates
 from gateway.doctor.findings import Level
+from gateway.verbs.certificates import make_certificates
 from tests.gateway.doctor.rig import of, the_one, visit
 
 NOW = datetime.now(UTC)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from wasmtime import wat2wasm
 
-from backends.bundles import BundleNotFound, BundleRejected, BundleStore
+from backends.bundles.folder import BundleNotFound, BundleRejected, BundleStore
 from gateway.installs.contract import ExtensionNotInstalled, RegistryUnavailable
 from gateway.installs.directory import (
     DirectoryInstalls,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.manifest import Endpoint
+from backends.bundles.manifest import Endpoint
 from gateway.installs.endpoints import match, methods_for
 
 

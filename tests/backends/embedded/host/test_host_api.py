@@ -8,8 +8,8 @@ import pytest
 
 from backends.embedded.host.host_api import MAX_RESPONSE_BYTES, HostAnswer, HostApiFailed, ask
 from backends.embedded.host.services import HostServices, open_services
+from backends.files.token import TokenFile
 from backends.settings import EmbeddedSettings, HostApiSettings
-from backends.token_file import TokenFile
 from tests.backends.embedded.host.calls import call_of
 from tests.fakes.host_app import HostApp
 

@@ -1,0 +1,1 @@
+"""Bundles: packed, verified, extracted, and kept by the hash of their bytes."""

@@ -1,0 +1,1 @@
+"""The JSON of POST /v1/execute, both directions: pure."""

@@ -1,0 +1,1 @@
+"""Files that other processes read and write meanwhile."""

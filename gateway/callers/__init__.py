@@ -1,0 +1,1 @@
+"""Who calls: keys of identity providers, and the tenants that iframes ask for."""

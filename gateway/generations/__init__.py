@@ -1,0 +1,1 @@
+"""One generation after the other: opened, probed, warmed, switched to, and recorded."""

@@ -1,0 +1,1 @@
+"""What this program puts into and beside aiohttp's server."""

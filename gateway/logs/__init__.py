@@ -1,0 +1,1 @@
+"""Log lines, from the event to the descriptor, and to whoever watches."""

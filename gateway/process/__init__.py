@@ -1,0 +1,1 @@
+"""One process from its first moment to its last: signals, event loop, memory, its welcome."""

@@ -1,0 +1,1 @@
+"""The verbs of `python -m gateway`: each reads settings, calls who does the work, and reports."""
