@@ -17,8 +17,8 @@ import pybase64
 from wasmtime import wat2wasm
 
 from backends.bundles.folder import pack
+from gateway.installs.changes import install_bundle
 from gateway.installs.contract import Install
-from gateway.installs.directory import install_bundle
 
 TENANT: Final = "bench"
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "hello"

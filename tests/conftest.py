@@ -9,7 +9,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from backends.bundles.folder import pack
-from gateway.installs.directory import install_bundle
+from gateway.installs.changes import install_bundle
 
 HELLO = Path(__file__).parents[1] / "examples" / "hello"
 

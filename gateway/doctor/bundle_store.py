@@ -11,7 +11,7 @@ from backends.settings import EmbeddedSettings
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
 from gateway.doctor.folders import is_writable
-from gateway.installs.directory import list_installs
+from gateway.installs.changes import list_installs
 from gateway.settings import DirectoryInstallsSettings
 
 _VERIFY_S: Final = 4.0

@@ -1,12 +1,10 @@
 """Installs without a registry: a folder of bundles and its index.
 
 An install of the tenant "*" serves every tenant that has none of its own: the habit of
-development, where nobody wants to install once per tenant. Each tenant still gets an install
-id of its own, so what extensions store stays apart.
+development, where nobody wants to install once per tenant.
 """
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -15,8 +13,6 @@ from pathlib import Path
 import structlog
 
 from backends.bundles import capabilities
-from backends.bundles.folder import BundleNotFound, BundleStore
-from backends.contract import is_identifier
 from backends.memo import Memo
 from gateway.installs.contract import (
     ExtensionNotInstalled,
@@ -27,18 +23,14 @@ from gateway.installs.contract import (
 from gateway.installs.index import (
     IndexStamp,
     IndexUnreadable,
-    index_lock,
     index_stamp,
     read_index,
-    write_index,
 )
+from gateway.installs.naming import EVERY_TENANT, install_id, names_of
 from gateway.variables.unusable import words_of
-
-EVERY_TENANT = "*"
 
 _READ_TIMEOUT_S = 5.0
 _MAX_TENANTS = 1024
-_NAMESPACE = uuid.UUID("5b0f6c52-6f0a-5d0e-9f3e-0c1d7d9a4e11")
 _NEVER_READ: IndexStamp = (-1, -1, -1)  # no index has this stamp, nor the next
 _UNREADABLE: IndexStamp = (-2, -2, -2)
 
@@ -100,7 +92,7 @@ class DirectoryInstalls:
         if own is not None and tenant_id != EVERY_TENANT:
             return own
         for shared in self._shared_with(tenant_id):
-            if wanted in _names(shared):
+            if wanted in names_of(shared):
                 return shared
         raise ExtensionNotInstalled
 
@@ -121,7 +113,7 @@ class DirectoryInstalls:
                 yield replace(
                     shared,
                     tenant_id=tenant_id,
-                    install_id=_install_id(tenant_id, shared.extension_slug or ""),
+                    install_id=install_id(tenant_id, shared.extension_slug or ""),
                 )
 
     async def _refresh(self) -> None:
@@ -163,114 +155,13 @@ class DirectoryInstalls:
             self._shared.clear()
 
 
-def install_bundle(
-    root: Path,
-    archive: Path,
-    *,
-    tenant: str,
-    config: Mapping[str, str] | None = None,
-    grants: Iterable[str] | None = None,
-) -> Install:
-    """Add a bundle to the folder and make it the tenant's version of its extension.
-
-    Another version of the same extension is replaced: install id and registry id stay, and
-    so does the configuration unless a new one is given. Blocking.
-
-    Args:
-        tenant: a tenant's id, or "*" for every tenant.
-        grants: the capabilities that it may use; None for all that it declares. Names that no
-            runner knows are left out, for a call that carried one would be refused.
-
-    Raises:
-        BundleError: the archive cannot be used.
-        ValueError: the tenant's id is not one, or the index is damaged.
-        OSError: the disk would not.
-    """
-    if tenant != EVERY_TENANT and not is_identifier(tenant):
-        raise ValueError('a tenant is 1 to 128 of A-Z a-z 0-9 . _ -, or "*" for every tenant')
-    with index_lock(root):
-        installs = read_index(root)
-        bundle = BundleStore(root).add(archive)
-        manifest = bundle.manifest
-        slug = manifest.slug
-        before = [one for one in installs if (one.tenant_id, one.extension_slug) == (tenant, slug)]
-        others = [one for one in installs if one not in before]
-        if config is None:
-            config = before[0].config if before else {}
-        install = Install(
-            tenant_id=tenant,
-            extension_slug=slug,
-            install_id=_install_id(tenant, slug),
-            registry_id=_id("extension", slug),
-            version_id=_id("version", slug, manifest.version, bundle.content_hash),
-            version=manifest.version,
-            content_hash=bundle.content_hash,
-            config=dict(config),
-            providers=capabilities.known(manifest.capabilities if grants is None else grants),
-            endpoints=manifest.endpoints,
-            ui_label=manifest.ui_label,
-        )
-        write_index(root, (*others, install))
-    return install
-
-
-def list_installs(root: Path) -> tuple[Install, ...]:
-    """All installs of the folder, as installed: tenant "*" is every tenant's. Blocking.
-
-    Raises:
-        ValueError: the index is damaged.
-        OSError: the disk would not.
-    """
-    return read_index(root)
-
-
-def remove_install(root: Path, which: str) -> Install:
-    """Remove one install, and its bundle when no other install has it. Blocking.
-
-    Args:
-        which: an install id, a registry id or a slug, in any case.
-
-    Raises:
-        ExtensionNotInstalled: there is no such install.
-        ValueError: several tenants have it, and only an install id can tell; or the index
-            is damaged.
-        OSError: the disk would not.
-    """
-    with index_lock(root):
-        installs = read_index(root)
-        found = [one for one in installs if which.lower() in _names(one)]
-        if not found:
-            raise ExtensionNotInstalled
-        if len(found) > 1:
-            ids = ", ".join(f"{one.install_id} (tenant {one.tenant_id})" for one in found)
-            raise ValueError(f"several tenants have it; give one install id: {ids}")
-        removed = found[0]
-        others = [one for one in installs if one is not removed]
-        write_index(root, others)
-        if all(one.content_hash != removed.content_hash for one in others):
-            with suppress(BundleNotFound):
-                BundleStore(root).remove(removed.content_hash)
-    return removed
-
-
 def _indexed(installs: Iterable[Install]) -> Mapping[str, Mapping[str, Install]]:
     table: dict[str, dict[str, Install]] = {}
     for install in installs:
-        table.setdefault(install.tenant_id, {}).update((name, install) for name in _names(install))
+        table.setdefault(install.tenant_id, {}).update(
+            (name, install) for name in names_of(install)
+        )
     return table
-
-
-def _names(install: Install) -> frozenset[str]:
-    names = (install.install_id, install.registry_id, install.extension_slug or "")
-    return frozenset(name.lower() for name in names if name)
-
-
-def _install_id(tenant: str, slug: str) -> str:
-    return _id("install", tenant, slug)
-
-
-def _id(*parts: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))
 
 
 _guard: type[Installs] = DirectoryInstalls

@@ -11,30 +11,31 @@ from pydantic import Field
 
 from backends.contract import BackendKind
 from gateway.variables.docker import DockerVariables
+from gateway.variables.file_forms import (
+    Folder,
+    PemFile,
+    ReadableFile,
+    RenewedSecretFile,
+    SecretFile,
+)
 from gateway.variables.forms import (
-    Accepts,
     Authority,
     Bytes,
     Count,
     DnsLabel,
     EgressHosts,
     FieldValue,
-    Folder,
     HttpUrl,
     ListenHost,
     Megabytes,
     Milliseconds,
     Origins,
-    PemFile,
     Port,
     ProcessCount,
     PublicBase,
     QueueLength,
-    ReadableFile,
-    RenewedSecretFile,
     RunnerUrl,
     Seconds,
-    SecretFile,
     Tenant,
     Threads,
     Token,
@@ -43,7 +44,7 @@ from gateway.variables.forms import (
     WorkerCount,
 )
 from gateway.variables.jwt import JwtVariables
-from gateway.variables.marks import Otherwise, Section, Static
+from gateway.variables.marks import Accepts, Otherwise, Section, Static
 
 DEFAULT_ENV_FILE: Final = ".env"
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from gateway.variables.forms import Accepts, HttpUrl, RunnerUrl, Tenant
-from gateway.variables.marks import Otherwise, Section
+from gateway.variables.forms import HttpUrl, RunnerUrl, Tenant
+from gateway.variables.marks import Accepts, Otherwise, Section
 
 
 def _without_credentials(address: str) -> str:

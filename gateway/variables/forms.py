@@ -3,50 +3,27 @@
 A refusal never repeats the text: it may be a secret, or an address with a password inside.
 """
 
-import hashlib
 import ipaddress
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 from backends.contract import is_identifier
-from backends.files.token import TokenFile
 from backends.upstream.address import RunnerAddress
+from gateway.variables.marks import Accepts, Secret
+from gateway.variables.problems import refuse
 
-MAX_SECRET_FILE_BYTES: Final = 64 * 1024
-MAX_PEM_FILE_BYTES: Final = 4 * 1024 * 1024
 MAX_WORKERS: Final = 64
 
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,8192}")
+VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,8192}")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e]{1,8192}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class Accepts:
-    """What to write, for error messages and the generated documentation."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """Marks a variable whose value is shown to nobody."""
-
-
-def refuse(problem: str) -> PydanticCustomError:
-    """What a validator raises; `problem` goes on after the variable's name."""
-    # The message is a template of its own: braces in it would be taken for places.
-    return PydanticCustomError("refused", "{problem}", {"problem": problem})
 
 
 def _whole_number(text: object) -> object:
@@ -82,7 +59,7 @@ def _split_http_url(text: str) -> SplitResult:
         raise refuse("is not a URL") from None
     if url.scheme not in _DEFAULT_PORTS:
         raise refuse("does not begin with http:// or https://")
-    if not url.hostname or port == 0 or _VISIBLE_ASCII.fullmatch(text) is None or "\\" in text:
+    if not url.hostname or port == 0 or VISIBLE_ASCII.fullmatch(text) is None or "\\" in text:
         raise refuse("has no usable host")
     if "@" in url.netloc:
         raise refuse("holds a user name or a password")
@@ -108,7 +85,7 @@ def _runner_url(text: str) -> str:
 def _public_base(text: str) -> str:
     if not text.startswith("/"):
         return _http_url(text)
-    if text.startswith("//") or "\\" in text or _VISIBLE_ASCII.fullmatch(text) is None:
+    if text.startswith("//") or "\\" in text or VISIBLE_ASCII.fullmatch(text) is None:
         raise refuse("is not a path on this host")
     if "?" in text or "#" in text or {".", ".."} & set(text.split("/")):
         raise refuse("holds a query, a fragment or a dot segment")
@@ -180,7 +157,7 @@ def _tenant(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    if _VISIBLE_ASCII.fullmatch(text) is None:
+    if VISIBLE_ASCII.fullmatch(text) is None:
         raise refuse("holds characters that a header field cannot carry, or is too long")
     return text
 
@@ -188,71 +165,6 @@ def _token(text: str) -> str:
 def _field_value(text: str) -> str:
     if _FIELD_VALUE.fullmatch(text) is None:
         raise refuse("holds characters that a header field cannot carry, or is too long")
-    return text
-
-
-def _readable(path: Path) -> Path:
-    try:
-        is_pipe = path.is_fifo()
-        if not is_pipe:
-            with path.open("rb") as file:
-                file.read(1)
-    except (OSError, ValueError) as failure:
-        reason = getattr(failure, "strerror", None) or "not a file name"
-        raise refuse(f"names a file that cannot be read ({reason.lower()})") from None
-    if is_pipe:
-        raise refuse("names a pipe, which cannot be read again on reload")
-    return path
-
-
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """A file and what it held when it was looked at: another content is another value."""
-
-    path: Path
-    fingerprint: str
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-
-def read_version(text: str) -> tuple[FileVersion, bytes]:
-    """The file of that name as it is now, and what it holds. Raises PydanticCustomError."""
-    path = _readable(Path(text))
-    with path.open("rb") as file:
-        content = file.read(MAX_PEM_FILE_BYTES)
-    return FileVersion(path, hashlib.sha256(content).hexdigest()), content
-
-
-def _file_version(text: object) -> object:
-    return read_version(text)[0] if isinstance(text, str) else text
-
-
-def _secret_file(path: Path) -> Path:
-    read_secret(_readable(path))
-    return path
-
-
-def _token_file(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    file = TokenFile(_secret_file(Path(text)))
-    file.read()  # so that what it holds is masked in logs from the start
-    return file
-
-
-def read_secret(path: Path) -> str:
-    """The token in a file, without the white space around it.
-
-    Raises:
-        PydanticCustomError: too large, or not a token that a header field can carry.
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        content = file.read(MAX_SECRET_FILE_BYTES + 1)
-    text = content.decode("latin-1").strip()
-    if len(content) > MAX_SECRET_FILE_BYTES or _VISIBLE_ASCII.fullmatch(text) is None:
-        raise refuse("names a file whose content is not one token")
     return text
 
 
@@ -310,16 +222,3 @@ Token = Annotated[
     str, AfterValidator(_token), Secret(), Accepts("visible ASCII characters, at most 8192")
 ]
 FieldValue = Annotated[str, AfterValidator(_field_value), Accepts("printable ASCII, one line")]
-ReadableFile = Annotated[Path, AfterValidator(_readable), Accepts("a file that can be read")]
-PemFile = Annotated[
-    FileVersion,
-    BeforeValidator(_file_version),
-    Accepts("a file that can be read; a reload sees that its content changed"),
-]
-SecretFile = Annotated[
-    Path, AfterValidator(_secret_file), Accepts("a readable file that holds one token")
-]
-RenewedSecretFile = Annotated[
-    TokenFile, BeforeValidator(_token_file), Accepts("a readable file that holds one token")
-]
-Folder = Annotated[Path, Accepts("a folder; made when missing")]

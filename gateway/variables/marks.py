@@ -17,6 +17,18 @@ class Otherwise:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What to write, for error messages and the generated documentation."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Marks a variable whose value is shown to nobody."""
+
+
 class Section(BaseModel):
     """Variables that belong together; its docstring is their heading."""
 

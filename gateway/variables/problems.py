@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic_core import PydanticCustomError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingProblem:
@@ -26,3 +28,9 @@ class SettingsError(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
         self.pinned = pinned
+
+
+def refuse(problem: str) -> PydanticCustomError:
+    """What a validator raises; `problem` goes on after the variable's name."""
+    # The message is a template of its own: braces in it would be taken for places.
+    return PydanticCustomError("refused", "{problem}", {"problem": problem})

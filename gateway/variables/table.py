@@ -8,8 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.variables.declared import Variables
-from gateway.variables.forms import Accepts, Secret
-from gateway.variables.marks import Otherwise, Static
+from gateway.variables.marks import Accepts, Otherwise, Secret, Static
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

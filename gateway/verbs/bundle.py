@@ -107,7 +107,7 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
     from backends.bundles.folder import BundleError
     from backends.bundles.folder import pack as pack_bundle
     from backends.bundles.manifest import ManifestError
-    from gateway.installs.directory import install_bundle
+    from gateway.installs.changes import install_bundle
     from gateway.verbs.bundle_trial import HandlerTrials
 
     settings = loaded_settings(environ)
@@ -188,7 +188,7 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
 def list_(environ: Environ, *, json: bool) -> None:
     """List what is installed."""
     from backends.bundles.folder import BundleError
-    from gateway.installs.directory import list_installs
+    from gateway.installs.changes import list_installs
 
     settings = loaded_settings(environ)
     with found_wrong(BundleError, OSError, ValueError):
@@ -212,8 +212,8 @@ def list_(environ: Environ, *, json: bool) -> None:
 def remove(environ: Environ, which: str, *, json: bool) -> None:
     """Remove an install: WHICH is its id, registry id or publisher.name."""
     from backends.bundles.folder import BundleError
+    from gateway.installs.changes import remove_install
     from gateway.installs.contract import ExtensionNotInstalled
-    from gateway.installs.directory import remove_install
 
     settings = loaded_settings(environ)
     with found_wrong(BundleError, OSError, ValueError):

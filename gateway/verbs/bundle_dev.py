@@ -19,8 +19,8 @@ from watchfiles import watch
 
 from backends.bundles.folder import BundleError, BundleStore, pack
 from backends.bundles.manifest import ManifestError
+from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
-from gateway.installs.directory import install_bundle, list_installs
 from gateway.installs.index import index_lock
 
 QUIET_MS: Final = 100  # a save is over when nothing was written for so long

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from backends.bundles.folder import pack
-from gateway.installs.directory import install_bundle
+from gateway.installs.changes import install_bundle
 from tests.journeys.process import GatewayProcess, gateway_process
 from tests.rigs.nextjs import PROXY_KEY, TENANT, NextApp, free_port, serving
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import FrameLocator, Page, expect
 
 from backends.bundles.folder import pack
-from gateway.installs.directory import install_bundle
+from gateway.installs.changes import install_bundle
 from tests.browser.conftest import CLIENTS, HELLO, StartGateway
 from tests.rigs.nextjs import TENANT, NextApp
 from tests.rigs.npm import node_modules, npm_environ, run

@@ -9,7 +9,7 @@ from backends.contract import BackendKind
 from backends.docker import open_docker
 from backends.docker_discovered import DiscoveredDockerBackend
 from backends.settings import DockerSettings, EngineHints
-from gateway.installs.directory import list_installs
+from gateway.installs.changes import list_installs
 from tests.backends.test_contract import *  # noqa: F403 - collected here for this subject
 from tests.backends.test_contract import Subject
 from tests.docker.stack import Stack

@@ -18,7 +18,7 @@ from yarl import URL
 
 from backends.bundles.folder import pack
 from backends.contract import AssetResponse
-from gateway.installs.directory import install_bundle
+from gateway.installs.changes import install_bundle
 from gateway.keys import RELOADER, STATE
 from gateway.ui_reload import MAX_WATCHERS, with_script
 from tests.fakes.runner import FakeRunner, UiFile

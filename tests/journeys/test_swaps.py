@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from gateway.installs.directory import list_installs
+from gateway.installs.changes import list_installs
 from tests.fakes.runner import FakeRunner
 from tests.journeys.process import GatewayProcess, gateway_process
 

@@ -6,8 +6,8 @@ import pytest
 
 from backends.bundles.folder import pack
 from gateway.doctor.findings import Level
+from gateway.installs.changes import install_bundle
 from gateway.installs.contract import Install
-from gateway.installs.directory import install_bundle
 from tests.gateway.doctor.rig import of, the_one, visit
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "hello"

@@ -12,13 +12,9 @@ import pytest
 from wasmtime import wat2wasm
 
 from backends.bundles.folder import BundleNotFound, BundleRejected, BundleStore
+from gateway.installs.changes import install_bundle, list_installs, remove_install
 from gateway.installs.contract import ExtensionNotInstalled, RegistryUnavailable
-from gateway.installs.directory import (
-    DirectoryInstalls,
-    install_bundle,
-    list_installs,
-    remove_install,
-)
+from gateway.installs.directory import DirectoryInstalls
 from gateway.installs.index import IndexUnreadable, write_index
 from tests.backends.archives import FILES, MANIFEST, bundle_archive, entries, write_archive
 from tests.backends.embedded import wat
@@ -251,7 +247,7 @@ def test_the_index_holds_no_secrets_and_repr_no_configuration(root: Path, tmp_pa
 INSTALL = """
 import sys
 from pathlib import Path
-from gateway.installs.directory import install_bundle
+from gateway.installs.changes import install_bundle
 print("ready", flush=True)
 sys.stdin.readline()
 for tenant in sys.argv[3:]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.installs.directory import EVERY_TENANT, DirectoryInstalls
+from gateway.installs.directory import DirectoryInstalls
 from gateway.installs.index import write_index
+from gateway.installs.naming import EVERY_TENANT
 from gateway.process.welcome import welcome
 from tests.fakes.runner import FakeRunner, UiFile
 from tests.gateway.harness import INSTALL, Gateway, in_front_of, running

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.variables.file_forms import ReadableFile
 from gateway.variables.forms import (
     Authority,
     EgressHosts,
@@ -18,7 +19,6 @@ from gateway.variables.forms import (
     Milliseconds,
     Origins,
     PublicBase,
-    ReadableFile,
     RunnerUrl,
     Tenant,
     Token,

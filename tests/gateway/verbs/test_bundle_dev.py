@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from backends.bundles.folder import BundleStore
+from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
-from gateway.installs.directory import install_bundle, list_installs
 from gateway.verbs.bundle_dev import KEPT, NotInstalled, installs_of
 
 ROOT = Path(__file__).parent.parent.parent
