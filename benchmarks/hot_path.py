@@ -20,8 +20,8 @@ from benchmarks.gateway import CACHED, PASSING, gateway_launch
 from benchmarks.site import TENANT, Site, build_site
 from benchmarks.workloads import Exchange, all_work
 from gateway.app import create_app
-from gateway.http.server import GatewayRunner
 from gateway.logs.process import ProcessLogs
+from gateway.server import GatewayRunner
 from gateway.settings import load
 from middleware.caller import KEY_HEADER, TENANT_HEADER
 

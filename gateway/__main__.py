@@ -37,7 +37,7 @@ def _open_standard_descriptors() -> None:
 def _run() -> None:
     """`serve` does without the library that reads verbs, which would stay in memory for good."""
     if sys.argv[1:] in ([], ["serve"]):
-        from gateway.process.start import load_and_start
+        from gateway.start import load_and_start
         from gateway.variables.problems import SettingsError
 
         with suppress(SettingsError):  # the verb finds the same, and reports it

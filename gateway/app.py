@@ -10,6 +10,7 @@ from aiohttp import web
 from backends.slot import Slot
 from gateway import pipeline
 from gateway.asset_cache.cache import AssetCache
+from gateway.backend_opening import backend_of
 from gateway.callers.auth import CallerAuth, caller_auth
 from gateway.callers.jwt_key_fetching import KeysNotFetched
 from gateway.callers.ui_tenants import UiTenants
@@ -17,7 +18,6 @@ from gateway.collector import GatewayCollector
 from gateway.console.setup import add_console
 from gateway.fleet import Fleet, FleetOfOne
 from gateway.generations.live import Live, LiveRef
-from gateway.generations.opening import backend_of
 from gateway.generations.probe import Prober
 from gateway.generations.receipts import Receipts
 from gateway.generations.swap import Openers, Swapper
@@ -41,11 +41,11 @@ from gateway.keys import (
     UI_TENANTS,
     UI_WATCHERS,
 )
-from gateway.process.state import State
 from gateway.reports import UI_TENANT, report
 from gateway.routes import console
 from gateway.routes.table import GATEWAY_ROUTES, Route, mount
 from gateway.settings import Settings
+from gateway.state import State
 from gateway.ui_reload import MAX_WATCHERS
 from middleware.access_log import TOGETHER, Sink, through_structlog
 from middleware.load_shed import InFlight

@@ -45,7 +45,7 @@ def serve(environ: Environ) -> None:
 
     SIGHUP reloads its settings; SIGUSR2 hands its port to a new instance of the program.
     """
-    from gateway.process.start import load_and_start
+    from gateway.start import load_and_start
 
     with settings_reported():
         sys.exit(load_and_start(environ))

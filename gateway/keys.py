@@ -13,8 +13,8 @@ from gateway.generations.live import Live, LiveRef
 from gateway.generations.probe import Prober
 from gateway.generations.receipts import Receipts
 from gateway.http.places import Places
-from gateway.process.state import State
 from gateway.reload import Reloading
+from gateway.state import State
 from middleware.load_shed import InFlight
 from middleware.metrics import Metrics
 

@@ -13,8 +13,8 @@ from gateway.generations.live import LiveRef
 from gateway.http.dispatch import canonical_of, match_of
 from gateway.keys import FAST_PATH, IN_FLIGHT, LIVE_REF, METRICS, STATE
 from gateway.problems import render
-from gateway.process.state import State
 from gateway.routes.table import Access, AccessOf, Route
+from gateway.state import State
 from middleware.access_log import AccessLines, AccessLog, Sink, access_log, note_status
 from middleware.admin import admin
 from middleware.backend_tag import stamp_backend

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from gateway.callers.jwt_key_fetching import FetchedKeys
-from gateway.callers.jwt_keys import KnownKeys
 from gateway.variables.jwt import AuthSettings, JwtSettings
 from middleware.caller import Auth, DevAuth, ProxyAuth
+from middleware.jwt_keys import KnownKeys
 from middleware.jwt_tokens import JwtAuth
 
 

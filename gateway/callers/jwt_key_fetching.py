@@ -13,8 +13,8 @@ import aiohttp
 import structlog
 
 from backends.bounded_body import BodyTooLarge, read_at_most
-from gateway.callers.jwt_keys import KnownKeys, NoUsableKey, read_keys
 from middleware.errors import IdentityUnavailable
+from middleware.jwt_keys import KnownKeys, NoUsableKey, read_keys
 from middleware.jwt_tokens import SigningKey
 
 _log = structlog.get_logger("caller_keys")

@@ -7,9 +7,9 @@ from typing import Final
 from aiohttp import web
 
 from gateway.callers.ui_tenants import LIFETIME_S
+from gateway.http.page_address import served_here
 from gateway.installs.contract import Install, RegistryUnavailable
 from gateway.keys import LIVE, UI_TENANTS
-from gateway.routes.ui_url import served_here
 from middleware.caller import DevAuth
 
 SHOWN: Final = 200

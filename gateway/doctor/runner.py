@@ -14,9 +14,9 @@ from backends.contract import BackendHealth, Readiness
 from backends.errors import BackendError
 from backends.knative_path.tls import client_context
 from backends.settings import EmbeddedSettings, KnativeSettings
+from gateway.backend_opening import backend_of
 from gateway.doctor.case import Case, shown_address
 from gateway.doctor.findings import Finding, failed, ok, warning
-from gateway.generations.opening import backend_of
 
 _OPEN_S: Final = 5.0
 _DATE_S: Final = 2.0

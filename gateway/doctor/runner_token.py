@@ -13,9 +13,9 @@ from backends.files.token import TokenFile, token_now
 from backends.knative_path.token import ServiceToken
 from backends.knock import Knocks
 from backends.settings import EmbeddedSettings, KnativeSettings
+from gateway.backend_opening import backend_of
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, failed, ok, warning
-from gateway.generations.opening import backend_of
 from gateway.settings import Settings
 
 _SOON_S: Final = 300.0

@@ -18,7 +18,7 @@ from backends.memo import Memo
 from gateway.fast_path.request import FastRequest
 from gateway.generations.live import LiveRef
 from gateway.http.answer import BODILESS, Answer
-from gateway.process.state import State
+from gateway.state import State
 from middleware.backend_tag import SERVED_BY
 from middleware.caching import CACHE_RULE
 from middleware.guard import Stamp

@@ -13,7 +13,7 @@ from gateway.fast_path.heads import Heads
 from gateway.fast_path.request import FastRequest
 from gateway.http.answer import Answer
 from gateway.http.dispatch import Handler
-from gateway.process.state import State
+from gateway.state import State
 from middleware.access_log import AccessLines
 from middleware.body_limit import BodyLimit
 from middleware.errors import Refusal

@@ -11,8 +11,8 @@ from backends.contract import BackendKind, Readiness
 from backends.errors import BackendError
 from backends.settings import BackendSettings
 from gateway.app import create_app
-from gateway.http.server import GatewayRunner
 from gateway.keys import LIVE
+from gateway.server import GatewayRunner
 from gateway.settings import Settings, on_loopback
 from gateway.variables.backends import docker_settings, knative_settings
 

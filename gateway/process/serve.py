@@ -14,18 +14,18 @@ from aiohttp import web
 
 from backends.errors import BackendError
 from gateway.app import create_app
-from gateway.http.server import GatewayRunner
 from gateway.keys import LIVE, RELOADER, STATE
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.allocator import give_back_at_intervals, keep_large_blocks
 from gateway.process.done_before import done_before
 from gateway.process.env_watch import EnvWatch
-from gateway.process.notify import READY, notify
 from gateway.process.welcome import welcome
+from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
 from gateway.sockets.hand_over import LINGER_S, HandOver
 from gateway.sockets.listeners import BACKLOG, Sockets, listening, origin_of
+from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files
 from gateway.sockets.site import GatewaySite
 from gateway.sockets.tls import LiveCertificate, certificate_of

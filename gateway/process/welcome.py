@@ -6,9 +6,9 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from gateway.http.page_address import served_here
 from gateway.installs.contract import Install, RegistryUnavailable
 from gateway.keys import LIVE
-from gateway.routes.ui_url import served_here
 from gateway.settings import DirectoryInstallsSettings, Settings
 from middleware.caller import DevAuth
 

@@ -20,8 +20,8 @@ from typing import Final
 
 import structlog
 
-from gateway.process.notify import PREDECESSOR, READY, STOPPING, notify
 from gateway.sockets.listeners import Sockets, without_inherited
+from gateway.sockets.notify import PREDECESSOR, READY, STOPPING, notify
 
 START_S: Final = 60.0
 LINGER_S: Final = 1.0

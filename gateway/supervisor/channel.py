@@ -1,27 +1,20 @@
-"""Questions and answers between a supervisor and one worker, over a socket pair.
-
-A frame is a length (4 bytes, big-endian) and a pickle, which is how Python's multiprocessing
-talks between the processes of one program, too. Nobody else has an end of the pair: it is made
-by the supervisor and inherited by the worker that it starts.
-"""
+"""Questions and answers between a supervisor and one worker, over a socket pair."""
 
 import asyncio
-import pickle
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import structlog
 
-MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+from gateway.frames import LENGTH, MAX_FRAME_BYTES, frame, unframed
+
 MAX_UNSENT_BYTES: Final = 2 * MAX_FRAME_BYTES
 
 Handle = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Answers one question: its verb and its arguments."""
 
-_LENGTH: Final = struct.Struct(">I")
 _log = structlog.get_logger("channel")
 
 
@@ -101,10 +94,10 @@ class Channel:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
-                (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+                (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
                 if length > MAX_FRAME_BYTES:
                     return
-                self._take(*_unpickled(await reader.readexactly(length)))
+                self._take(*unframed(await reader.readexactly(length)))
         except (OSError, asyncio.IncompleteReadError):
             return
         finally:
@@ -154,29 +147,3 @@ class Channel:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(ChannelClosed())
-
-
-def frame(message: object) -> bytes:
-    """`message` as it goes over the wire."""
-    content = pickle.dumps(message)
-    return _LENGTH.pack(len(content)) + content
-
-
-def first_message(end: socket.socket) -> Any:
-    """Wait for one message, before there is an event loop. Raises EOFError when none comes."""
-    (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size))
-    return _unpickled(_exactly(end, length))
-
-
-def _exactly(end: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        more = end.recv(count - len(found))
-        if not more:
-            raise EOFError
-        found += more
-    return found
-
-
-def _unpickled(content: bytes) -> Any:
-    return pickle.loads(content)  # noqa: S301  written by this program: see above

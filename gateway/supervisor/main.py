@@ -17,13 +17,13 @@ from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.done_before import done_before
 from gateway.process.env_watch import EnvWatch
-from gateway.process.notify import READY, notify
-from gateway.process.notify import VARIABLES as OF_NOTIFY
 from gateway.process.version import VERSION
 from gateway.reload import Reloader
 from gateway.settings import Settings, load
 from gateway.sockets.hand_over import LINGER_S, HandOver
 from gateway.sockets.listeners import Sockets, listening, origin_of, without_inherited
+from gateway.sockets.notify import READY, notify
+from gateway.sockets.notify import VARIABLES as OF_NOTIFY
 from gateway.sockets.tls import certificate_of
 from gateway.supervisor.crew import Crew
 from gateway.supervisor.process import StartFailed, WorkerProcess

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from gateway.app import create_app
+from gateway.frames import first_message
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.serve import Serving, run
@@ -22,7 +23,6 @@ from gateway.reports import hear, report
 from gateway.settings import Listen, Settings
 from gateway.sockets.hand_over import LINGER_S
 from gateway.sockets.listeners import Sockets
-from gateway.supervisor.channel import first_message
 from gateway.supervisor.member import Member
 from gateway.supervisor.start import Start
 

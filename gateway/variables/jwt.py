@@ -5,12 +5,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.callers.jwt_keys import ALGORITHMS, KnownKeys, NoUsableKey, read_keys
 from gateway.variables.file_forms import FileVersion, read_version
 from gateway.variables.forms import FieldValue, HttpUrl, Seconds, split_items
 from gateway.variables.marks import Accepts, Section
 from gateway.variables.problems import refuse
 from middleware.caller import DevAuth, ProxyAuth
+from middleware.jwt_keys import ALGORITHMS, KnownKeys, NoUsableKey, read_keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from backends.contract import BackendKind
 from backends.knative_path.tls import client_context
 from backends.settings import KnativeTls
-from gateway.callers.jwt_keys import SHARED
 from gateway.variables.backends import host_api_token, knative_tls
 from gateway.variables.declared import Variables
 from gateway.variables.problems import SettingProblem
+from middleware.jwt_keys import SHARED
 
 MIN_PROXY_KEY: Final = 16
 WELL_KNOWN_KEYS: Final = frozenset(

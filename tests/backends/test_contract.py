@@ -30,7 +30,7 @@ from backends.errors import AssetNotFound, AssetPathRefused, BackendError
 from backends.guest_processes.backend import open_guest_processes
 from backends.knative import open_knative
 from backends.settings import DockerSettings, EmbeddedSettings, EngineHints, KnativeSettings
-from gateway.guest_process.start import starter
+from gateway.guest_start import starter
 from gateway.settings import load
 from tests.backends.calls import CONTENT_HASH, EXTENSION, asset_request, execute_request
 from tests.backends.hello_runner import hello_guest

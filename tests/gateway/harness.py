@@ -13,12 +13,12 @@ from aiohttp import ClientSession, web
 
 from backends.bundles.manifest import Endpoint
 from gateway.app import create_app
+from gateway.backend_opening import backend_of
 from gateway.generations.live import Live
-from gateway.generations.opening import backend_of
 from gateway.generations.swap import Openers
-from gateway.http.server import GatewayRunner
 from gateway.installs.contract import ExtensionNotInstalled, Install, Installs
 from gateway.keys import LIVE
+from gateway.server import GatewayRunner
 from gateway.settings import Settings, load
 from gateway.sockets.site import GatewaySite
 from gateway.sockets.tls import certificate_of

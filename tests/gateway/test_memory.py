@@ -8,8 +8,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 SERVE = """
 import sys
-import gateway.__main__, gateway.process.start
-gateway.process.start.load_structlog()
+import gateway.__main__, gateway.start
+gateway.start.load_structlog()
 import gateway.process.serve, gateway.supervisor.worker
 print(*{name.partition(".")[0] for name in sys.modules})
 """

@@ -10,7 +10,7 @@ from backends.envelope.call import guest_timeout_ms
 from backends.guest_processes.backend import GuestProcessesBackend, open_guest_processes
 from backends.guest_processes.process import StartProcess
 from backends.settings import EmbeddedSettings
-from gateway.guest_process.start import starter
+from gateway.guest_start import starter
 from gateway.settings import load
 from tests.backends.embedded import wat
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from backends.turn_writes import TurnTransport
-from gateway.http.server import GatewayProtocol
 from gateway.keys import FAST_PATH, IN_FLIGHT, METRICS
+from gateway.server import GatewayProtocol
 from tests.fakes.runner import FakeRunner
 from tests.gateway.fast_path.wire import PATIENCE_S, request, wire_to
 from tests.gateway.harness import HASH, Gateway, in_front_of, running

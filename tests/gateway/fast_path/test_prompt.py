@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from gateway.fast_path.exchange import Exchange
-from gateway.http.server import GatewayProtocol
 from gateway.keys import FAST_PATH, IN_FLIGHT, METRICS
+from gateway.server import GatewayProtocol
 from tests.fakes.raw_runner import RawRunner, Step, Wire, chunked, hang, head, response, send
 from tests.gateway.fast_path.wire import PATIENCE_S, request, wire_to
 from tests.gateway.harness import HASH, Gateway, running

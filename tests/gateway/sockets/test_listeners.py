@@ -14,7 +14,7 @@ from gateway.settings import Listen
 from gateway.sockets.listeners import Sockets, listening, origin_of, unusable
 from gateway.variables.unusable import UnusableHere
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def closed_after(stack: ExitStack, shares: list[Sockets]) -> list[Sockets]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.supervisor.channel import AskFailed, Channel, ChannelClosed, Handle, first_message
+from gateway.frames import first_message
+from gateway.supervisor.channel import AskFailed, Channel, ChannelClosed, Handle
 
 
 async def silent(verb: str, arguments: dict[str, Any]) -> Any:

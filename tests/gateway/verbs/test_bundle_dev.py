@@ -18,7 +18,7 @@ from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
 from gateway.verbs.bundle_dev import KEPT, NotInstalled, installs_of
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 HELLO = ROOT / "examples" / "hello"
 SOON_S = 30.0
 

@@ -23,7 +23,7 @@ from tests.fakes.runner import FakeRunner
 from tests.gateway.harness import INSTALL
 
 TOKEN = "a-service-token-for-tests"
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """aiohttp's server, where it answers or waits before the application has a say.
 
-This leans on members that the library calls private; tests/gateway/http/test_server.py holds each
+This leans on members that the library calls private; tests/gateway/test_server.py holds each
 of them to what is assumed here.
 """
 

@@ -1,4 +1,4 @@
-"""A guest process: `python -m gateway.guest_process.main DESCRIPTOR`, started by a gateway.
+"""A guest process: `python -m gateway.guest_process DESCRIPTOR`, started by a gateway.
 
 It is the `runner` verb's application on a socket that the gateway keeps, and belongs to the
 gateway at the other end of its link: when that is gone, it goes too. Over the link it hears
@@ -15,7 +15,8 @@ from typing import Final
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.guest_process.start import SERVES, Start, open_link
+from gateway.frames import first_message
+from gateway.guest_start import SERVES, Start, open_link
 from gateway.logs.process import ProcessLogs
 from gateway.logs.tap import TAP
 from gateway.process import asking_signals
@@ -23,7 +24,6 @@ from gateway.process.serve import Serving, run
 from gateway.runner_app import ROUTES
 from gateway.settings import Listen, Settings
 from gateway.sockets.listeners import Sockets
-from gateway.supervisor.channel import first_message
 
 _MAX_UNSENT_BYTES: Final = 1024 * 1024
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.callers.jwt_keys import MAX_KEYS, NoUsableKey, read_keys
+from middleware.jwt_keys import MAX_KEYS, NoUsableKey, read_keys
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
 WEAK = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()

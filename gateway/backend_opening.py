@@ -2,7 +2,7 @@
 
 from backends.contract import RunnerBackend
 from backends.factory import open_backend
-from gateway.guest_process.start import starter
+from gateway.guest_start import starter
 from gateway.settings import Settings
 
 

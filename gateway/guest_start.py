@@ -17,9 +17,9 @@ from backends.guest_processes.process import (
     ProcessTask,
     StartProcess,
 )
+from gateway.frames import frame
 from gateway.logs.tap import TAP
 from gateway.settings import Settings, on_loopback
-from gateway.supervisor.channel import frame
 
 START_S: Final = 30.0
 STOP_S: Final = 5.0
@@ -49,7 +49,7 @@ def starter(settings: Settings) -> StartProcess:
         with its, ExitStack() as undo:
             undo.enter_context(mine)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway.guest_process.main", str(its.fileno()),
+                sys.executable, "-m", "gateway.guest_process", str(its.fileno()),
                 pass_fds=(its.fileno(), listener),
                 # What a terminal sends to the foreground is the gateway's to act on.
                 start_new_session=True,

@@ -1,1 +1,0 @@
-"""Processes that run guests for this gateway: how one is started, and what it does."""
