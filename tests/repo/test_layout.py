@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_backend_never_sees_a_web_request() -> None:
     # import-linter holds the other directions; it cannot name a part of a foreign package.
     sources = (path for path in modules() if shown(path).startswith("backends/"))
     assert [shown(path) for path in sources if "aiohttp.web" in set(imported(path))] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # Those for the type checker alone count: a circle of types is one to whoever reads it.
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules()
+    }
+    graph = {name: {*imported(path)} & names.keys() - {name} for name, path in names.items()}
+    TopologicalSorter(graph).prepare()  # CycleError names them
 
 
 def test_nothing_imports_a_mocking_library() -> None:

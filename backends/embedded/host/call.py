@@ -1,17 +1,12 @@
 """One guest's call as the host functions see it, and the two ways a WIT result ends."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from backends.contract import ExecuteRequest
-
-if TYPE_CHECKING:
-    from backends.embedded.host.services import HostServices
+from backends.embedded.host.services import HostServices
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from urllib.parse import quote
 import orjson
 from yarl import URL
 
-from backends.embedded.host.call import Call
 from backends.embedded.host.internal_client import ExchangeFailed, InternalClient
 from backends.embedded.host.on_loop import Unanswered, run_on_loop
 from backends.files.token import token_now
@@ -84,27 +83,6 @@ class HostApi:
         except ExchangeFailed as error:
             raise HostApiFailed("transport failure") from error
         return _read(answer.status, answer.body)
-
-
-def may_ask(call: Call, capability: str) -> bool:
-    """Whether the install was granted `capability`, and there is a host application to ask."""
-    return (
-        call.may(capability)
-        and bool(call.request.context.install_id)
-        and call.services.host_api is not None
-    )
-
-
-def ask(call: Call, api: str, body: Mapping[str, object]) -> HostAnswer:
-    """HostApi.ask for the call's install, within the call's deadline and TIMEOUT_S.
-
-    Raises:
-        HostApiFailed: as HostApi.ask; also there is no host application, or no install.
-    """
-    host_api, install_id = call.services.host_api, call.request.context.install_id
-    if host_api is None or not install_id:
-        raise HostApiFailed("host application not configured")
-    return host_api.ask(api, install_id, body, timeout_s=call.remaining_s(TIMEOUT_S))
 
 
 def _read(status: int, body: bytes) -> HostAnswer:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from backends.embedded.host.asking import ask
 from backends.embedded.host.call import Call
-from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask
+from backends.embedded.host.host_api import HostAnswer, HostApiFailed
 from backends.embedded.host.records import (
     Malformed,
     Member,

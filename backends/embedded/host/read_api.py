@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from backends.embedded.host.asking import ask, may_ask
 from backends.embedded.host.call import Call, Err, Ok
-from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask, may_ask
+from backends.embedded.host.host_api import HostAnswer, HostApiFailed
 from backends.embedded.host.records import Malformed, Member, read_list, read_record, to_json, u32
 
 DEFAULT_PAGE = 1

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import orjson
 import structlog
 
+from backends.embedded.host.asking import ask, may_ask
 from backends.embedded.host.call import Call, Err, Ok
-from backends.embedded.host.host_api import HostAnswer, HostApiFailed, ask, may_ask
+from backends.embedded.host.host_api import HostAnswer, HostApiFailed
 from backends.embedded.host.records import (
     Malformed,
     Member,

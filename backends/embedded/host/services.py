@@ -4,13 +4,13 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from backends.embedded.host.app_routes import AppRoutes
 from backends.embedded.host.egress import EgressClient, EgressPolicy
 from backends.embedded.host.entry_store import EntryStore
 from backends.embedded.host.host_api import HostApi
 from backends.embedded.host.internal_client import InternalClient
 from backends.embedded.host.storage_api import StorageApi
 from backends.embedded.host.storage_database import StorageDatabase
-from backends.embedded.host.ui_proxy import UiProxy
 from backends.settings import EmbeddedSettings
 
 
@@ -22,7 +22,7 @@ class HostServices:
     storage: EntryStore
     egress: EgressClient
     host_api: HostApi | None  # None: no host application is configured
-    ui_proxy: UiProxy | None
+    ui_proxy: AppRoutes | None
     _undo: AsyncExitStack = field(repr=False)
 
     async def aclose(self) -> None:
@@ -75,7 +75,7 @@ async def _open_storage(
     return database
 
 
-def _open_ui_proxy(settings: EmbeddedSettings, client: InternalClient) -> UiProxy | None:
+def _open_ui_proxy(settings: EmbeddedSettings, client: InternalClient) -> AppRoutes | None:
     if settings.ui_proxy_base_url is None:
         return None
-    return UiProxy(settings.ui_proxy_base_url, settings.ui_proxy_timeout_s, client)
+    return AppRoutes(settings.ui_proxy_base_url, settings.ui_proxy_timeout_s, client)

@@ -6,7 +6,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from backends.embedded.host.host_api import MAX_RESPONSE_BYTES, HostAnswer, HostApiFailed, ask
+from backends.embedded.host.asking import ask
+from backends.embedded.host.host_api import MAX_RESPONSE_BYTES, HostAnswer, HostApiFailed
 from backends.embedded.host.services import HostServices, open_services
 from backends.files.token import TokenFile
 from backends.settings import EmbeddedSettings, HostApiSettings
