@@ -24,7 +24,9 @@ _log = structlog.get_logger()
 
 
 class CompiledCache:
-    """Compiled components by content hash. Every method blocks: call it in a thread.
+    """Compiled code by the SHA-256 of its component, whichever bundles that is in.
+
+    Every method blocks: call it in a thread.
 
     A cache that cannot be used costs a compilation, so nothing here raises for that.
 
@@ -42,9 +44,9 @@ class CompiledCache:
         self._max_files = max_files
         self._may_create = may_create
 
-    def load(self, content_hash: str) -> wit.Component | None:
+    def load(self, component_sha256: str) -> wit.Component | None:
         """The compiled component, or None when there is none that may be trusted."""
-        path = self._path(content_hash)
+        path = self._path(component_sha256)
         try:
             if path is None or not self._is_ours(path.lstat(), stat.S_ISREG):
                 return None
@@ -54,9 +56,9 @@ class CompiledCache:
             return None
         return component
 
-    def save(self, content_hash: str, code: bytes) -> None:
+    def save(self, component_sha256: str, code: bytes) -> None:
         """Keep a compiled component for later, and for other processes."""
-        path = self._path(content_hash, create=self._may_create)
+        path = self._path(component_sha256, create=self._may_create)
         if path is None:
             return
         try:
@@ -66,9 +68,13 @@ class CompiledCache:
         except OSError as error:
             _log.warning("compiled_cache_not_written", error=type(error).__name__)
 
-    def _path(self, content_hash: str, *, create: bool = False) -> Path | None:
-        name = content_hash.lower().removeprefix("sha256:")
-        if not _HEX.fullmatch(name):
+    def lock(self, component_sha256: str) -> Path | None:
+        """The lock of whoever compiles it; None where the code could not be kept for others."""
+        path = self._path(component_sha256, create=self._may_create)
+        return None if path is None else path.with_suffix(".lock")
+
+    def _path(self, component_sha256: str, *, create: bool = False) -> Path | None:
+        if not _HEX.fullmatch(component_sha256):
             return None
         try:
             if create:
@@ -79,7 +85,7 @@ class CompiledCache:
                 return None
         except OSError:
             return None
-        return self._directory / f"{name}{_SUFFIX}"
+        return self._directory / f"{component_sha256}{_SUFFIX}"
 
     @staticmethod
     def _is_ours(facts: os.stat_result, is_kind: Callable[[int], bool]) -> bool:

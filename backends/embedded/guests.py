@@ -1,21 +1,28 @@
 """Guests ready to run, by content hash: opened, compiled and linked once."""
 
 import asyncio
+import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 from wasmtime import component as wit
 
 from backends.bundles.folder import Bundle, BundleError, BundleStore
+from backends.embedded.compile_turn import compile_turn
 from backends.embedded.compiled_cache import CompiledCache
-from backends.embedded.compiling import compiled
+from backends.embedded.compiling import DEADLINE_S, compiled
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.linking import HostTable
 from backends.embedded.prepared import PreparedGuest, prepare
 from backends.errors import Phase, RunnerUnreachable
+
+_T = TypeVar("_T")
 
 _MAX_GUESTS = 32
 _THREADS = 2
@@ -124,14 +131,12 @@ class Guests:
         return found
 
     async def _find(self, content_hash: str) -> Guest | GuestFailed:
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
         try:
-            bundle, component = await in_thread(self._open, content_hash)
+            bundle, sha256 = await self._in_thread(self._open, content_hash)
+            component = await self._in_thread(self._compiled.load, sha256)
             if component is None:
-                async with self._compilers:
-                    code = await compiled(bundle.wasm_path)
-                component = await in_thread(self._keep, content_hash, code)
-            prepared = await in_thread(prepare, self._engine, component, self._table)
+                component = await self._compile(bundle.wasm_path, sha256)
+            prepared = await self._in_thread(prepare, self._engine, component, self._table)
         except BundleError as error:
             return GuestFailed("bundle_fetch_failed", error.reason, status=502)
         except OSError as error:
@@ -142,11 +147,27 @@ class Guests:
             return GuestFailed("engine_init_failed", type(error).__name__)
         return Guest(prepared, bundle.manifest.capabilities)
 
-    def _open(self, content_hash: str) -> tuple[Bundle, wit.Component | None]:
-        return self._bundles.open(content_hash), self._compiled.load(content_hash)
+    async def _compile(self, source: Path, sha256: str) -> wit.Component:
+        lock = await self._in_thread(self._compiled.lock, sha256)
+        async with compile_turn(lock, deadline_s=DEADLINE_S):
+            # Somebody else may have compiled it: another process, or another bundle's call.
+            if (component := await self._in_thread(self._compiled.load, sha256)) is not None:
+                return component
+            async with self._compilers:
+                code = await compiled(source)
+            return await self._in_thread(self._keep, sha256, code)
 
-    def _keep(self, content_hash: str, code: bytes) -> wit.Component:
+    async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(work, *args))
+
+    def _open(self, content_hash: str) -> tuple[Bundle, str]:
+        bundle = self._bundles.open(content_hash)
+        with bundle.wasm_path.open("rb") as component:
+            return bundle, hashlib.file_digest(component, "sha256").hexdigest()
+
+    def _keep(self, sha256: str, code: bytes) -> wit.Component:
         """The component of this code: from the file, whose memory all processes share."""
-        self._compiled.save(content_hash, code)
-        kept = self._compiled.load(content_hash)
+        self._compiled.save(sha256, code)
+        kept = self._compiled.load(sha256)
         return kept or wit.Component.deserialize(self._engine.native, code)

@@ -12,6 +12,7 @@ from wasmtime import component as wit
 
 from backends.bundles.folder import BundleStore
 from backends.embedded.compiled_cache import CompiledCache
+from backends.embedded.compiling import compiled
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.guests import Guests
@@ -19,7 +20,7 @@ from backends.embedded.host.never_waits import HostFunction
 from backends.errors import RunnerUnreachable
 from tests.backends.embedded import wat
 
-HASH = "sha256:" + "a" * 64
+SHA256 = "a" * 64
 
 
 @pytest.fixture
@@ -37,22 +38,22 @@ def code(engine: WasmEngine) -> bytes:
 def test_what_one_process_compiled_another_loads(
     tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
-    CompiledCache(tmp_path, engine).save(HASH, code)
-    assert CompiledCache(tmp_path, engine).load(HASH) is not None
+    CompiledCache(tmp_path, engine).save(SHA256, code)
+    assert CompiledCache(tmp_path, engine).load(SHA256) is not None
 
 
 def test_nothing_is_loaded_for_another_engine_version(
     tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
-    CompiledCache(tmp_path, engine).save(HASH, code)
+    CompiledCache(tmp_path, engine).save(SHA256, code)
     (directory,) = tmp_path.iterdir()
     assert directory.name == engine.fingerprint
     directory.rename(tmp_path / "wasmtime-0.0.0-other")
-    assert CompiledCache(tmp_path, engine).load(HASH) is None
+    assert CompiledCache(tmp_path, engine).load(SHA256) is None
 
 
-@pytest.mark.parametrize("name", ["", "sha256:short", "sha256:" + "../" * 20, "a" * 63 + "\n"])
-def test_what_is_no_content_hash_names_no_file(
+@pytest.mark.parametrize("name", ["", "short", "../" * 20, "a" * 63 + "\n"])
+def test_what_is_no_hash_names_no_file(
     tmp_path: Path, engine: WasmEngine, code: bytes, name: str
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
@@ -65,11 +66,11 @@ def test_a_directory_that_others_may_write_to_is_not_used(
     tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, code)
+    cache.save(SHA256, code)
     (directory,) = tmp_path.iterdir()
     directory.chmod(0o770)
     with capture_logs() as logs:
-        assert cache.load(HASH) is None
+        assert cache.load(SHA256) is None
     assert logs[0]["event"] == "compiled_cache_refused"
 
 
@@ -78,35 +79,35 @@ def test_a_file_of_another_owner_is_not_loaded(
     tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, code)
+    cache.save(SHA256, code)
     (file,) = tmp_path.rglob("*.cwasm")
     os.chown(file, 65_534, 65_534)
-    assert cache.load(HASH) is None
+    assert cache.load(SHA256) is None
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path, engine: WasmEngine, code: bytes) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, code)
+    cache.save(SHA256, code)
     (file,) = tmp_path.rglob("*.cwasm")
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    assert cache.load(HASH) is None
+    assert cache.load(SHA256) is None
 
 
 def test_a_file_that_is_no_compiled_component_is_compiled_anew(
     tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
     cache = CompiledCache(tmp_path, engine)
-    cache.save(HASH, code)
+    cache.save(SHA256, code)
     (file,) = tmp_path.rglob("*.cwasm")
     file.write_bytes(b"not native code")
-    assert cache.load(HASH) is None
+    assert cache.load(SHA256) is None
 
 
 def test_files_are_for_their_owner_alone_and_no_temporary_one_is_left(
     tmp_path: Path, engine: WasmEngine, code: bytes
 ) -> None:
-    CompiledCache(tmp_path / "compiled", engine).save(HASH, code)
+    CompiledCache(tmp_path / "compiled", engine).save(SHA256, code)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path.suffix for path in files] == [".cwasm"]
     assert {path.stat().st_mode & 0o077 for path in (*files, files[0].parent)} == {0}
@@ -264,8 +265,47 @@ async def test_two_are_compiled_at_once_and_closing_waits_for_neither(
     assert begun.empty()
 
 
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What was compiled, by its path."""
+    seen: list[Path] = []
+
+    async def counted(component: Path) -> bytes:
+        seen.append(component)
+        return await compiled(component)
+
+    monkeypatch.setattr("backends.embedded.guests.compiled", counted)
+    return seen
+
+
+async def test_bundles_that_differ_in_their_page_share_one_compilation(
+    tmp_path: Path, engine: WasmEngine, compilations: list[Path]
+) -> None:
+    first = wat.install(tmp_path, wat.ECHO)
+    second = wat.install(tmp_path, wat.ECHO, ["cap:storage.kv"])
+    assert first != second
+    guests = guests_of(tmp_path, engine)
+    await guests.get(first)
+    assert (await guests.get(second)).declared == ("cap:storage.kv",)
+    assert len(compilations) == 1
+    await guests.aclose()
+
+
+async def test_of_several_workers_one_compiles_and_the_others_wait(
+    tmp_path: Path, engine: WasmEngine, compilations: list[Path]
+) -> None:
+    content_hash = wat.install(tmp_path, wat.ECHO)
+    workers = [guests_of(tmp_path, engine) for _ in range(3)]
+    await asyncio.gather(*[guests.get(content_hash) for guests in workers])
+    assert len(compilations) == 1
+    (directory,) = (tmp_path / "compiled").iterdir()
+    assert [path.suffix for path in directory.iterdir()] == [".cwasm"]
+    for guests in workers:
+        await guests.aclose()
+
+
 async def test_nothing_is_compiled_once_closed(tmp_path: Path, engine: WasmEngine) -> None:
     guests = guests_of(tmp_path, engine)
     await guests.aclose()
     with pytest.raises(RunnerUnreachable):
-        await guests.get(HASH)
+        await guests.get(f"sha256:{SHA256}")
