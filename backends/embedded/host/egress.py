@@ -23,6 +23,7 @@ MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """A guest has no use for more: it could not pass half of it on."""
 
 LOOKUPS_AT_ONCE: Final = 8
+"""Of names under one entry of the allow-list."""
 
 
 class AddressRefused(OSError):
@@ -61,8 +62,15 @@ class EgressPolicy:
 
     def allows_host(self, host: str) -> bool:
         """Whether `host`, in ASCII form, is named by the allow-list, exactly or as a parent."""
+        return self.entry_for(host) is not None
+
+    def entry_for(self, host: str) -> str | None:
+        """The first entry of the allow-list that names `host`."""
         host = _comparable(host)
-        return any(host == entry or host.endswith(f".{entry}") for entry in self.allow)
+        for entry in self.allow:
+            if host == entry or host.endswith(f".{entry}"):
+                return entry
+        return None
 
     def vet(self, address: str) -> None:
         """Raise AddressRefused unless `address` (an IP address as text) may be reached."""
@@ -96,7 +104,7 @@ class EgressClient:
         self._policy = policy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=_VettingResolver(policy, resolver or _OwnThreadsResolver()),
+                resolver=_VettingResolver(policy, resolver or _OwnThreadsResolver(policy)),
                 use_dns_cache=False,
                 socket_factory=self._open_vetted_socket,
                 force_close=True,
@@ -172,17 +180,19 @@ class _OwnThreadsResolver(AbstractResolver):
     """Looks names up in threads that nobody else needs.
 
     Guests choose the names, and so the name servers: one that does not answer keeps a thread
-    for half a minute, whoever has given up meanwhile.
+    for half a minute, whoever has given up meanwhile. Hence each entry of the allow-list has
+    threads of its own: whoever owns the names under one holds up nobody who asks for others.
     """
 
-    def __init__(self) -> None:
-        self._threads = ForgottenThreads(LOOKUPS_AT_ONCE, "guest-dns")
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+        self._threads: dict[str | None, ForgottenThreads] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
+            self._threads_for(host),
             partial(
                 socket.getaddrinfo,
                 host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG,
@@ -201,7 +211,14 @@ class _OwnThreadsResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _threads_for(self, host: str) -> ForgottenThreads:
+        entry = self._policy.entry_for(host)
+        if (threads := self._threads.get(entry)) is None:
+            threads = self._threads[entry] = ForgottenThreads(LOOKUPS_AT_ONCE, "guest-dns")
+        return threads
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

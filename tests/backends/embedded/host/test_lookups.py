@@ -15,6 +15,7 @@ from backends.embedded.host.egress import (
     EgressPolicy,
     EgressRefused,
     EgressRequest,
+    EgressResponse,
 )
 
 MANY = 64
@@ -25,32 +26,67 @@ def asking(url: str) -> EgressRequest:
     return EgressRequest(method="GET", url=URL(url))
 
 
-async def test_a_name_server_that_does_not_answer_holds_up_guests_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Names under slow.test are looked up until this is set; there are no others."""
     # No name server of this machine can be silenced.
     answering = threading.Event()
 
-    def silent(*_: object, **__: object) -> None:
-        answering.wait()
+    def silent(host: str, *_: object, **__: object) -> None:
+        if host.endswith("slow.test"):
+            answering.wait()
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
-    client = EgressClient(EgressPolicy(("slow.test",)))
+    return answering
+
+
+async def asked_for_slow_names(client: EgressClient) -> list[asyncio.Task[EgressResponse]]:
     sent = [
         asyncio.create_task(client.send(asking(f"http://{number}.slow.test/")))
         for number in range(MANY)
     ]
     for _ in range(20):  # turns, until each has asked for its name
         await asyncio.sleep(0)
+    return sent
+
+
+async def all_failed(sent: list[asyncio.Task[EgressResponse]]) -> None:
+    for outcome in await asyncio.gather(*sent, return_exceptions=True):
+        assert isinstance(outcome, EgressFailed)
+
+
+async def test_a_name_server_that_does_not_answer_holds_up_guests_alone(
+    answering: threading.Event,
+) -> None:
+    client = EgressClient(EgressPolicy(("slow.test",)))
+    sent = await asked_for_slow_names(client)
     try:
         async with asyncio.timeout(20):
             await asyncio.to_thread(str)
         assert not any(each.done() for each in sent)
     finally:
         answering.set()
-        for outcome in await asyncio.gather(*sent, return_exceptions=True):
-            assert isinstance(outcome, EgressFailed)
+        await all_failed(sent)
+        await client.aclose()
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_it_holds_up_nobody_who_asks_for_names_of_another_entry(
+    answering: threading.Event, given_up: bool
+) -> None:
+    client = EgressClient(EgressPolicy(("slow.test", "quick.test")))
+    sent = await asked_for_slow_names(client)
+    if given_up:  # the threads stay in their lookups all the same
+        for each in sent:
+            each.cancel()
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(EgressFailed):
+                await client.send(asking("http://www.quick.test/"))
+    finally:
+        answering.set()
+        await asyncio.gather(*sent, return_exceptions=True)
         await client.aclose()
 
 
