@@ -23,6 +23,7 @@ from backends.embedded.instance_pool import MAX_MEMORIES, MAX_TABLE_ELEMENTS
 from backends.embedded.pace import TURN_S
 from backends.embedded.packing import packed
 from backends.embedded.prepared import PreparedGuest
+from backends.embedded.printing import Printing
 from backends.embedded.scalars import Allowance, TooMuch
 from backends.embedded.session import Session, enforce_deadline, entered
 
@@ -105,9 +106,12 @@ def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
         raise GuestFailed("execute_timeout", "no time was left to run")
     store = c.wasmtime_store_new(guest.engine.native.ptr(), None, _NO_FINALIZER)
     guest.engine.begin()
+    printing = Printing(session.call)
     try:
         context = short_calls.store_context(store)
-        _limit(guest, store, memory_mb)
+        _limit(store, memory_mb)
+        if guest.linked.uses_wasi:
+            _give_wasi(context, printing)  # without it a guest that calls WASI aborts the process
         enforce_deadline(store, context, session)
         instance = c.wasmtime_component_instance_t()
         error = _ERROR()
@@ -127,23 +131,21 @@ def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
     finally:
         guest.engine.end()
         c.wasmtime_store_delete(store)
+        printing.end()
 
 
-def _limit(guest: PreparedGuest, store: Any, memory_mb: int) -> None:
+def _limit(store: Any, memory_mb: int) -> None:
     memory = memory_mb * _MEBIBYTE
     short_calls.store_limiter(
         store, memory, MAX_TABLE_ELEMENTS, _MAX_INSTANCES, _NO_LIMIT, MAX_MEMORIES
     )
-    if guest.linked.uses_wasi:
-        _give_wasi(store)  # without it a guest that calls WASI aborts the process
 
 
-def _give_wasi(store: Any) -> None:
+def _give_wasi(context: Any, printing: Printing) -> None:
     config = wasmtime.WasiConfig()  # no arguments, environment, files or inherited streams
+    printing.attach(config)
     try:
-        raise_if_failed(
-            c.wasmtime_context_set_wasi(short_calls.store_context(store), config._consume())
-        )
+        raise_if_failed(c.wasmtime_context_set_wasi(context, config._consume()))
     except wasmtime.WasmtimeError as error:
         raise GuestFailed("engine_init_failed", str(error)) from error
 

@@ -1,7 +1,7 @@
 """Which of the WebAssembly System Interface a guest gets: what its language runtime needs.
 
-There are no files, no arguments, no environment and no network behind it; output is
-discarded. Two things that the engine would offer are taken away: waiting on a clock
+There are no files, no arguments, no environment and no network behind it; output goes to
+the log (`printing`). Two things that the engine would offer are taken away: waiting on a clock
 happens in native code, where no deadline reaches it, and sockets cost the gateway's
 own file descriptors even though they may not connect. `wasi:http` reaches everything,
 loopback included, so it is never linked.

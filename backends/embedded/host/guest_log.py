@@ -1,4 +1,4 @@
-"""logging.log-info, log-warn, log-error: a guest's lines in this program's log."""
+"""A guest's lines in this program's log: logging.log-*, and what it prints."""
 
 import re
 from collections.abc import Callable
@@ -33,6 +33,13 @@ def log_warn(call: Call, message: str) -> None:
 def log_error(call: Call, message: str) -> None:
     """Write one line at level error; otherwise as log_info."""
     _emit(call, _log.error, message)
+
+
+def printed(call: Call, stream: str, line: str) -> None:
+    """Write a line that the guest printed to `stream` ("stdout", "stderr"), bounded as log_info."""
+    if call.may(CAPABILITY):
+        write = _log.warning if stream == "stderr" else _log.info
+        _write(call, write, "guest_printed", stream=stream, message=_printable(line))
 
 
 def host_function_failed(call: Call, function: str, error: str) -> None:

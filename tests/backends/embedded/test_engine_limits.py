@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 from wasmtime import component as wit
 
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits
@@ -65,7 +66,8 @@ def run_guest(engine: WasmEngine, request: pytest.FixtureRequest) -> Run:
         deadline = deadline or Deadline(time.monotonic() + FAR_S)
         said = said or a_request()
         # These guests' host functions need no services, which only open on an event loop.
-        call = Call(said, frozenset(), deadline.at, services=None)  # type: ignore[arg-type]  # see above
+        granted = frozenset({"cap:log.emit"})  # as every call's
+        call = Call(said, granted, deadline.at, services=None)  # type: ignore[arg-type]  # see above
         run = GuestRun(guest, call, deadline, memory_mb)
         answer = run.turn() if request.param.startswith("first") else None
         return answer or run.finish()
@@ -188,11 +190,15 @@ def test_a_guest_reads_nothing_of_the_programs_input(run_guest: Run) -> None:
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_what_a_guest_prints_goes_nowhere(
+def test_what_a_guest_prints_is_in_the_log_alone(
     run_guest: Run, stream: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_guest(wasi_guests.printing(stream)).status == 200
+    with capture_logs() as logs:
+        assert run_guest(wasi_guests.printing(stream)).status == 200
     assert capfd.readouterr() == ("", "")
+    (line,) = logs
+    assert (line["event"], line["stream"], line["message"]) == ("guest_printed", stream, "leaked")
+    assert line["request_id"] == "r-1"
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
