@@ -30,7 +30,8 @@ _MIB: Final = 1_048_576
 
 def main(file: Path, max_memory_mb: int, max_cpu_s: int) -> int:
     """Write the compiled code to standard output. Returns the exit status."""
-    _limit(resource.RLIMIT_DATA, max_memory_mb * _MIB)
+    with suppress(ValueError):  # macOS counts addresses, of which every process has more than that
+        _limit(resource.RLIMIT_DATA, max_memory_mb * _MIB)
     _limit(resource.RLIMIT_CPU, max_cpu_s)
     _limit(resource.RLIMIT_CORE, 0)
     with suppress(OSError):  # where memory runs out all the same, this process goes first
