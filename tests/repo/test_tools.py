@@ -4,10 +4,18 @@ import configparser
 import re
 import tomllib
 
+import pytest
+from packaging.requirements import Requirement
+
 from tests.repo.files import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PIN = re.compile(r"([A-Za-z0-9._-]+)==\S+")
+EXACT = re.compile(r"==[^,*]+")
+INTEL_MAC = {"sys_platform": "darwin", "platform_machine": "x86_64"}
+OTHERS = (
+    {"sys_platform": "darwin", "platform_machine": "arm64"},
+    {"sys_platform": "linux", "platform_machine": "x86_64"},
+)
 
 
 def plain(name: str) -> str:
@@ -41,15 +49,27 @@ def test_no_tool_has_a_second_home() -> None:
     assert [name for name in others if (ROOT / name).exists()] == []
 
 
-def test_every_dependency_has_an_exact_version() -> None:
+def pins(machine: dict[str, str]) -> list[Requirement]:
+    """What constraints.txt says to a machine."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = [PIN.fullmatch(line) for line in lines if line and not line.startswith("#")]
-    assert all(pins)
-    pinned = {plain(pin[1]) for pin in pins if pin}
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return [pin for pin in found if pin.marker is None or pin.marker.evaluate({**machine})]
+
+
+@pytest.mark.parametrize(
+    "machine", [INTEL_MAC, *OTHERS], ids=lambda machine: "-".join(machine.values())
+)
+def test_every_dependency_has_one_exact_version(machine: dict[str, str]) -> None:
+    pinned = [plain(pin.name) for pin in pins(machine) if EXACT.fullmatch(str(pin.specifier))]
+    assert len(pinned) == len(pins(machine)) == len(set(pinned))
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {plain(re.split(r"[<>=;\[ ]", requirement)[0]) for requirement in wanted}
-    assert names - pinned == set()
+    assert {plain(Requirement(each).name) for each in wanted} - set(pinned) == set()
+
+
+def test_a_mac_with_an_intel_processor_needs_no_compiler() -> None:
+    (cryptography,) = (pin for pin in pins(INTEL_MAC) if pin.name == "cryptography")
+    assert "49" not in cryptography.specifier  # from which on there are no wheels for it
 
 
 def test_the_continuous_build_may_be_started() -> None:
