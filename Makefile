@@ -35,6 +35,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy -p scripts
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin -p gateway -p middleware -p backends
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "$(ONLY_PYTHON)"
 

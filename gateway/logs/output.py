@@ -18,6 +18,7 @@ from typing import Final
 _WHOLE_BYTES: Final = select.PIPE_BUF
 """A write to a pipe of no more than this is never mixed with another process's (pipe(7))."""
 
+_NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # 0: only Linux has it
 _NEVER_HEARD_OF: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
@@ -95,7 +96,7 @@ class LineOutput:
 
     def _look_at(self, mode: int) -> None:
         self._is_pipe = stat.S_ISFIFO(mode)
-        if self._is_pipe and hasattr(os, "RWF_NOWAIT"):
+        if self._is_pipe and _NO_WAIT:
             self._offer = self._offer_to_pipe
         elif stat.S_ISSOCK(mode):
             self._socket = socket.socket(fileno=os.dup(self._descriptor))
@@ -104,7 +105,7 @@ class LineOutput:
 
     def _offer_to_pipe(self, piece: memoryview) -> int:
         try:
-            return os.pwritev(self._descriptor, (piece,), -1, os.RWF_NOWAIT)
+            return os.pwritev(self._descriptor, (piece,), -1, _NO_WAIT)
         except OSError as error:
             if error.errno not in _NEVER_HEARD_OF:
                 raise

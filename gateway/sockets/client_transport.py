@@ -126,27 +126,22 @@ def _queued_by_the_system(transport: asyncio.Transport) -> int:
 
     The system asks for more only when a third of a buffer of megabytes has become free.
     """
-    if sys.platform != "linux":
-        return 0
-    try:
-        socket = transport.get_extra_info("socket")
-        queued: int = _INT.unpack(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, _INT.pack(0)))[0]
-    except (AttributeError, OSError):  # no socket, or none any more
-        return 0
-    return queued
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # no socket, or none any more
+            socket = transport.get_extra_info("socket")
+            told = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, _INT.pack(0))
+            return int(_INT.unpack(told)[0])
+    return 0
 
 
 def _acknowledged(transport: asyncio.Transport) -> int:
     """Bytes that the client's system has taken so far; 0 where this one does not tell."""
-    if sys.platform != "linux":
-        return 0
-    try:
-        socket = transport.get_extra_info("socket")
-        told = socket.getsockopt(IPPROTO_TCP, TCP_INFO, _BYTES_ACKED.size)
-        (acked,) = _BYTES_ACKED.unpack(told)
-    except (AttributeError, OSError, struct.error):  # no such socket, or an older system
-        return 0
-    return int(acked)
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError, struct.error):  # no such socket, an older system
+            socket = transport.get_extra_info("socket")
+            told = socket.getsockopt(IPPROTO_TCP, TCP_INFO, _BYTES_ACKED.size)
+            return int(_BYTES_ACKED.unpack(told)[0])
+    return 0
 
 
 def _has_room(transport: asyncio.Transport) -> bool:

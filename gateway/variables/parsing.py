@@ -1,6 +1,7 @@
 """From texts to complete values: parse each variable, then fill in what follows from others."""
 
 import os
+import sys
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -51,7 +52,6 @@ def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
 
 def usable_cores() -> int:
     """How many cores this process may run on, which may be fewer than the machine has."""
-    try:
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this platform
-        return os.cpu_count() or 1
+    return os.cpu_count() or 1
