@@ -3,15 +3,16 @@
 Taken over by the protocol of sd_listen_fds(3): a service manager, or an older instance of this
 program, keeps the port open while the program that serves it is replaced.
 
-Several processes get a socket each on the same port (SO_REUSEPORT, socket(7)), because the
-kernel then spreads connections evenly; on one shared socket whoever wakes first takes a whole
-burst. The process that opened the sockets keeps them open, so what waits in the queue of a
+Several processes get a socket each on the same port (SO_REUSEPORT, socket(7)), because Linux
+then spreads connections evenly; on one shared socket whoever wakes first takes a whole burst.
+The process that opened the sockets keeps them open, so what waits in the queue of a
 process that died waits for the next one.
 """
 
 import errno
 import os
 import socket
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ from gateway.variables.unusable import UnusableHere
 BACKLOG: Final = 1024
 FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START
 VARIABLES: Final = frozenset({"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
+
+_SPREADS: Final = sys.platform == "linux"
+"""Whether it does: on macOS the socket that was bound last would get every connection."""
 
 Sockets = Sequence[socket.socket]
 
@@ -42,12 +46,12 @@ def listening(listen: Listen, environ: Mapping[str, str], *, shares: int = 1) ->
         UnusableHere: the address cannot be used.
         OSError: what is inherited is not a listening socket.
     """
-    inherited = inherited_sockets(environ)
+    inherited, wanted = inherited_sockets(environ), shares if _SPREADS else 1
     if inherited:
         _refuse_wider(listen, inherited)
-        return _shared_out([*inherited, *_more_like(inherited, shares)], shares)
+        return _shared_out([*inherited, *_more_like(inherited, wanted)], shares)
     try:
-        return _shared_out(_opened(listen.host, listen.port, shares), shares)
+        return _shared_out(_opened(listen.host, listen.port, wanted), shares)
     except OSError as refused:
         raise unusable(listen, refused) from refused
 
@@ -116,8 +120,8 @@ def without_inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in VARIABLES}
 
 
-def _opened(host: str, port: int, shares: int) -> list[socket.socket]:
-    """`shares` sockets on every address of `host`. With port 0 all have the same free one."""
+def _opened(host: str, port: int, count: int) -> list[socket.socket]:
+    """`count` sockets on every address of `host`. With port 0 all have the same free one."""
     found: list[socket.socket] = []
     addresses = dict.fromkeys(
         (family, address)
@@ -131,12 +135,12 @@ def _opened(host: str, port: int, shares: int) -> list[socket.socket]:
                 address = (address[0], found[0].getsockname()[1], *address[2:])
             # Without SO_REUSEPORT at first: another program on this port must be noticed.
             first = _bound(family, address, reuse_port=False)
-            if shares == 1:
+            if count == 1:
                 found.append(first)
                 continue
             address = first.getsockname()
             first.close()
-            found += [_bound(family, address, reuse_port=True) for _ in range(shares)]
+            found += [_bound(family, address, reuse_port=True) for _ in range(count)]
         for one in found:
             one.listen(BACKLOG)
     except OSError:
@@ -146,15 +150,15 @@ def _opened(host: str, port: int, shares: int) -> list[socket.socket]:
     return found
 
 
-def _more_like(inherited: Sockets, shares: int) -> list[socket.socket]:
-    """What is missing for each process to have its own, where the kernel gives it to us."""
+def _more_like(inherited: Sockets, count: int) -> list[socket.socket]:
+    """What is missing for `count` on every address, where the kernel gives it to us."""
     more: list[socket.socket] = []
     for group in _by_address(inherited):
         first = group[0]
         with suppress(OSError):
             if not first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
                 continue  # its bound address is its alone
-            for _ in range(shares - len(group)):
+            for _ in range(count - len(group)):
                 one = _bound(first.family, first.getsockname(), reuse_port=True)
                 one.listen(BACKLOG)
                 more.append(one)

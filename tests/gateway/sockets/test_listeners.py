@@ -50,6 +50,17 @@ def test_every_process_has_its_own_socket_on_one_port(host: str) -> None:
         assert origin_of(listen, shares[0]) == f"http://{bracketed}:{shares[0][0].getsockname()[1]}"
 
 
+def test_processes_share_one_socket_where_the_kernel_does_not_spread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # On macOS one of several sockets would get every connection; which, no test here can see.
+    monkeypatch.setattr("gateway.sockets.listeners._SPREADS", False)
+    with ExitStack() as stack:
+        shares = closed_after(stack, listening(Listen(host="127.0.0.1", port=0), {}, shares=3))
+        assert len({one for share in shares for one in share}) == 1
+        assert [len(share) for share in shares] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("shares", [1, 2])
 def test_a_taken_port_is_noticed_also_where_it_could_be_shared(shares: int) -> None:
     with ExitStack() as stack:
