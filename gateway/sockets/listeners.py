@@ -32,6 +32,9 @@ _SPREADS: Final = sys.platform == "linux"
 
 Sockets = Sequence[socket.socket]
 
+_WHO_LISTENS: Final = (
+    "ss -ltnp 'sport = :{}'" if sys.platform == "linux" else "lsof -nP -iTCP:{} -sTCP:LISTEN"
+)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Hosts that are no address to connect to, and one that is."""
 
@@ -68,7 +71,7 @@ def unusable(listen: Listen, refused: OSError) -> UnusableHere:
             code, variable = "address_in_use", port_from
             problem = f"{where} is in use already"
             fix = (
-                f"Stop what listens there (ss -ltnp 'sport = :{listen.port}'),"
+                f"Stop what listens there ({_WHO_LISTENS.format(listen.port)}),"
                 f" or set {port_from} to a free port"
             )
         case errno.EACCES:
