@@ -8,9 +8,9 @@ the client reads it, and then the connection goes (RFC 9112 section 9.6).
 """
 
 import asyncio
-import os
 import socket
 import struct
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import StreamReader, hdrs, web
@@ -47,11 +47,9 @@ def reset_connection(request: web.BaseRequest) -> None:
     transport = request.transport
     if transport is None:
         return
-    connection = transport.get_extra_info("socket")
-    if connection is not None and connection.fileno() >= 0:
-        # The event loops guard their sockets; an option set on a duplicate holds for both.
-        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    with suppress(AttributeError, OSError):  # no socket, or none any more
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import resource
 from contextlib import suppress
 
 import pytest
@@ -30,6 +31,9 @@ async def _cut_off(request: web.Request) -> web.StreamResponse:
         response.content_length = 100
     await response.prepare(request)
     await response.write(b"half of it")
+    if "full" in request.query:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
     raise LookupError("the other half")
 
 
@@ -76,6 +80,18 @@ async def test_an_answer_that_breaks_off_does_not_look_complete(
     server = await aiohttp_server(_app())
     with pytest.raises(ConnectionResetError):
         await ask(server, line, "Host: here", "Connection: close")
+
+
+async def test_nor_does_one_while_the_process_may_open_no_more_files(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    server = await aiohttp_server(_app())
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with pytest.raises(ConnectionResetError):
+            await ask(server, "GET /cut-off?full HTTP/1.0", "Host: here")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 
 
 async def test_nothing_is_added_to_an_answer_that_breaks_off(
