@@ -21,11 +21,12 @@ from gateway.variables.backends import (
     guest_budget_s,
     host_api_token,
 )
+from gateway.variables.cores import usable_cores
 from gateway.variables.declared import Variables
 from gateway.variables.environment import Origin, Sources, read_sources
 from gateway.variables.forms import MAX_WORKERS
 from gateway.variables.jwt import AuthSettings, JwtSettings
-from gateway.variables.parsing import parse, usable_cores, with_defaults
+from gateway.variables.parsing import parse, with_defaults
 from gateway.variables.problems import SettingProblem, SettingsError
 from gateway.variables.rules import contradictions, is_loopback, unusable_files
 from gateway.variables.table import VARIABLES
@@ -289,7 +290,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
 
 
 def _workers(wanted: int | Literal["auto"]) -> int:
-    """How many processes: for `auto` one for each core that this one may run on."""
+    """How many processes: for `auto` one for each core that this one may use."""
     return min(usable_cores(), MAX_WORKERS) if wanted == "auto" else wanted
 
 

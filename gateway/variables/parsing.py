@@ -1,12 +1,11 @@
 """From texts to complete values: parse each variable, then fill in what follows from others."""
 
-import os
-import sys
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from backends.contract import BackendKind
+from gateway.variables.cores import usable_cores
 from gateway.variables.declared import Variables
 from gateway.variables.problems import SettingProblem
 from gateway.variables.table import VARIABLES
@@ -48,10 +47,3 @@ def with_defaults(values: Variables, *, on_terminal: bool) -> Variables:
             or values.runner_storage_api_token,
         }
     )
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on, which may be fewer than the machine has."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
