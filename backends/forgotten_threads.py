@@ -5,6 +5,7 @@ holds one for ever. Threads of the standard pool are waited for when a loop clos
 when the program ends, as uvloop's own are; deadlines would be worth nothing.
 """
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 class ForgottenThreads(ThreadPoolExecutor):
     """An executor of daemon threads, which neither loop nor interpreter waits for.
+
+    Where the system has no thread to give, those that there are do all of it; `submit` raises
+    OSError when there is none.
 
     Args:
         max_workers: how many there are at the most; what comes besides waits in line.
@@ -44,11 +48,19 @@ class ForgottenThreads(ThreadPoolExecutor):
 
         with self._lock:
             self._line.append(run)
-            starts = self._may_start > 0
-            self._may_start -= starts
-        if starts:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            if self._may_start:
+                self._start_thread()
         return outcome
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:
+            if self._may_start < self._max_workers:
+                return  # one that there is comes to it
+            self._line.pop()
+            raise OSError(errno.EAGAIN, "no thread can be started") from None
+        self._may_start -= 1
 
     def _work(self) -> None:
         while True:

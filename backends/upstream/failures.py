@@ -15,6 +15,7 @@ UNREACHABLE_WORDS: Final = {
     errno.EMFILE: "out_of_sockets",
     errno.ENFILE: "out_of_sockets",
     errno.EADDRNOTAVAIL: "out_of_sockets",
+    errno.EAGAIN: "out_of_threads",  # to look the name up in
 }
 
 

@@ -42,3 +42,36 @@ def test_a_thread_outlives_what_failed_in_it() -> None:
     with pytest.raises(ZeroDivisionError):
         threads.submit(divmod, 1, 0).result(20)
     assert threads.submit(divmod, 7, 2).result(20) == (3, 1)
+
+
+class NoThread(threading.Thread):
+    """What the system has at its limit of threads, which a test cannot lower for itself alone."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_where_no_thread_can_be_started_the_next_try_starts_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = ForgottenThreads(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", NoThread)
+        with pytest.raises(BlockingIOError):
+            threads.submit(divmod, 1, 0)
+    assert threads.submit(divmod, 7, 2).result(20) == (3, 1)
+
+
+def test_where_no_second_thread_can_be_started_the_first_does_it_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = ForgottenThreads(2)
+    may_end = threading.Event()
+    stuck = threads.submit(may_end.wait, 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", NoThread)
+        next_in_line = threads.submit(divmod, 7, 2)
+    assert not wait([next_in_line], timeout=0.2).done
+    may_end.set()
+    assert stuck.result(20)
+    assert next_in_line.result(20) == (3, 1)
