@@ -85,7 +85,7 @@ class EmbeddedBackend:
 
         Raises:
             RunnerUnreachable: the engine does not work here, or the folder cannot be
-                used, or the egress allow-list is malformed.
+                used, or the egress allow-list is malformed, or there are no threads for guests.
         """
         try:
             await asyncio.to_thread(settings.bundle_dir.mkdir, parents=True, exist_ok=True)
@@ -103,7 +103,12 @@ class EmbeddedBackend:
         except ValueError as error:
             engine.close()
             raise RunnerUnreachable("host_services_unusable") from error
-        return cls(settings, engine, services, host_functions)
+        try:
+            return cls(settings, engine, services, host_functions)
+        except RunnerUnreachable:
+            engine.close()
+            await services.aclose()
+            raise
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
         """Run the handler; see RunnerBackend.

@@ -1,6 +1,7 @@
 """Threads that guests run in, and the bounded queue in front of them."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +29,14 @@ _log = structlog.get_logger()
 
 
 class GuestPool:
-    """Runs at most `max_concurrency` guests. Belongs to one event loop."""
+    """Runs at most `max_concurrency` guests. Belongs to one event loop.
+
+    Raises:
+        RunnerUnreachable: the system has not so many threads to give.
+    """
 
     def __init__(self, *, max_concurrency: int, max_queue: int) -> None:
-        self._threads = ThreadPoolExecutor(max_concurrency, thread_name_prefix="guest")
+        self._threads = _started(max_concurrency)
         self._free_threads = asyncio.Semaphore(max_concurrency)
         self._max_calls = max_concurrency + max_queue
         self._calls = 0
@@ -159,6 +164,20 @@ class GuestPool:
         if self.closed and deadline.interrupted:
             raise RunnerProtocolError("closed", phase=Phase.EXECUTE)
         raise outcome
+
+
+def _started(size: int) -> ThreadPoolExecutor:
+    """An executor whose threads are there, so that no call comes to one that cannot be started."""
+    threads = ThreadPoolExecutor(size, thread_name_prefix="guest")
+    all_there = threading.Barrier(size)  # a thread that waits at it takes no second task
+    try:
+        for _ in range(size):
+            threads.submit(all_there.wait)
+    except RuntimeError as none_left:
+        all_there.abort()
+        threads.shutdown(wait=False)
+        raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
+    return threads
 
 
 def _attempt(work: Callable[[], _T]) -> _T | GuestFailed:
