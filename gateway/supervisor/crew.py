@@ -169,7 +169,7 @@ class Crew:
                     return
                 try:
                     await self._start(place)
-                except (StartFailed, OSError) as failed:
+                except (StartFailed, OSError, RuntimeError) as failed:  # the last: no thread
                     failures += 1
                     _log.error(
                         "worker_not_started",

@@ -1,0 +1,68 @@
+"""A place among the workers is filled again, whatever a start fails for."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from gateway.supervisor import crew
+from gateway.supervisor.crew import Crew
+from gateway.supervisor.process import StartFailed, WorkerProcess
+
+
+class Worker:
+    """As the crew sees one; it serves at once, and ends when the test says so."""
+
+    place, pid, status, served_s, is_serving = 0, 1, -9, 0.0, True
+
+    def __init__(self) -> None:
+        self.serves, self.left, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.channel = self
+
+    def tell(self, _verb: str, **_: object) -> None: ...
+
+    async def until_serving(self) -> None: ...
+
+    async def kill(self) -> None:
+        self.ended.set()
+        self.left.set()
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        StartFailed("worker_ended", 1),
+        BlockingIOError(),
+        # What the standard library says when a process has been started and the thread that is
+        # to wait for its end cannot be (Python 3.11).
+        RuntimeError("can't start new thread"),
+    ],
+)
+async def test_a_place_is_filled_by_the_next_start_that_goes_well(
+    why: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Worker(), Worker()
+    outcomes = iter((first, why, why, second))
+    is_filled = asyncio.Event()
+
+    async def spawn(*_: Any) -> WorkerProcess:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is second:
+            is_filled.set()
+        return cast(WorkerProcess, outcome)
+
+    monkeypatch.setattr(crew, "spawn", spawn)
+    workers = Crew(
+        [[]],
+        {},
+        start_of=lambda *_: cast(Any, None),
+        handle=cast(Any, None),
+        on_end=lambda _: None,
+    )
+    await workers.start()
+    await first.kill()
+    async with asyncio.timeout(20):
+        await is_filled.wait()
+    await workers.kill()
