@@ -31,7 +31,8 @@ async def compiled(
 
     Raises:
         GuestFailed: execute_failed, when the component is none, or takes more than these bounds or
-            DEADLINE_S; engine_init_failed when the process did not do its work.
+            DEADLINE_S; engine_init_failed when the process did not do its work, as where the
+            system has no memory for it.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -61,6 +62,11 @@ async def compiled(
     if status > 0:
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         raise GuestFailed("engine_init_failed", f"compile: {last}")
+    if status == -signal.SIGKILL:  # it is the first to go where memory runs out, its own or not
+        raise GuestFailed(
+            "engine_init_failed",
+            f"compile: the system ended it, as it does without memory (up to {max_memory_mb} MiB)",
+        )
     if status == -signal.SIGXCPU:
         raise _refused(f"it takes more than {max_cpu_s} s of CPU time")
     if _OUT_OF_MEMORY in said:

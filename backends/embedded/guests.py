@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from wasmtime import component as wit
 
@@ -27,8 +27,9 @@ _T = TypeVar("_T")
 _MAX_GUESTS = 32
 _THREADS = 2
 _COMPILED_AT_ONCE = 2
-TRANSIENT = frozenset({"bundle_fetch_failed", "engine_init_failed"})
-"""What says nothing about the component, and is tried again."""
+TRANSIENT: Final = {"bundle_fetch_failed": 0.0, "engine_init_failed": 10.0}
+"""What says nothing about the component, and after how many seconds it is tried again: a system
+without memory for a compiler has none for one after the other either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Guests:
     """The least recently used are forgotten. Belongs to one event loop.
 
     A component that the world or the compiler refuses stays refused, because its bytes
-    cannot change under its hash; a bundle that could not be read is tried again.
+    cannot change under its hash; what says nothing about it is tried again (TRANSIENT).
     """
 
     def __init__(
@@ -122,13 +123,20 @@ class Guests:
     async def _load(self, key: str) -> Guest:
         found = await self._find(key)
         if isinstance(found, GuestFailed) and found.error in TRANSIENT:
-            raise found
+            rest_s = TRANSIENT[found.error]
+            if not rest_s:
+                raise found
+            asyncio.get_running_loop().call_later(rest_s, self._forget, key, found)
         self._known[key] = found
         while len(self._known) > self._max_guests:
             self._known.popitem(last=False)
         if isinstance(found, GuestFailed):
             raise found
         return found
+
+    def _forget(self, key: str, failure: GuestFailed) -> None:
+        if self._known.get(key) is failure:
+            del self._known[key]
 
     async def _find(self, content_hash: str) -> Guest | GuestFailed:
         try:

@@ -1,6 +1,8 @@
 """Compiling within bounds: real processes, and components made to take more than they may."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -92,6 +94,17 @@ async def test_a_process_that_cannot_work_is_no_fault_of_the_component(tmp_path:
     error, detail = await refusal(tmp_path / "missing.wasm")
     assert error == "engine_init_failed"
     assert "No such file" in detail
+
+
+async def test_one_that_the_system_ends_for_want_of_memory_is_no_fault_of_the_component(
+    greedy: Path,
+) -> None:
+    task = asyncio.create_task(refusal(greedy))
+    while not (compilers := compilers_of(greedy)):  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(0.001)
+    os.kill(int(compilers[0].name), signal.SIGKILL)
+    error, detail = await task
+    assert (error, "without memory" in detail) == ("engine_init_failed", True)
 
 
 async def test_nothing_goes_on_compiling_for_nobody(greedy: Path) -> None:

@@ -15,7 +15,7 @@ from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.compiling import compiled
 from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
-from backends.embedded.guests import Guests
+from backends.embedded.guests import TRANSIENT, Guests
 from backends.embedded.host.never_waits import HostFunction
 from backends.errors import RunnerUnreachable
 from tests.backends.embedded import wat
@@ -240,7 +240,31 @@ async def test_a_fault_of_this_program_is_told_as_one_and_tried_again(
     with pytest.raises(GuestFailed) as caught:
         await guests.get(content_hash)
     assert (caught.value.error, caught.value.detail) == ("engine_init_failed", "RuntimeError")
-    assert len(guests) == 0
+    await guests.aclose()
+
+
+@pytest.mark.parametrize(("rest_s", "tries"), [(3600.0, 1), (0.001, 2)])
+async def test_a_compiler_without_memory_is_given_a_rest_and_started_again(
+    rest_s: float, tries: int, tmp_path: Path, engine: WasmEngine, code: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    begun = []
+
+    async def compiled(component: Path) -> bytes:
+        begun.append(component)
+        if len(begun) == 1:
+            raise GuestFailed("engine_init_failed", "no memory")
+        return code
+
+    monkeypatch.setattr("backends.embedded.guests.compiled", compiled)
+    monkeypatch.setitem(TRANSIENT, "engine_init_failed", rest_s)
+    guests = guests_of(tmp_path, engine)
+    content_hash = wat.install(tmp_path, wat.ECHO)
+    for _ in range(2):
+        with suppress(GuestFailed):
+            await guests.get(content_hash)
+        await asyncio.sleep(0.1)
+    assert len(begun) == tries
     await guests.aclose()
 
 
