@@ -16,7 +16,10 @@ class StorageError(Exception):
 
 
 class StorageFailed(StorageError):
-    """The store did not answer in time, is closed, or reports a fault."""
+    """The store did not answer in time, is closed, or reports a fault.
+
+    The message is for the log: of a closed set, without a byte of what is stored.
+    """
 
     tag = "internal"
 

@@ -46,7 +46,8 @@ def host_function_failed(call: Call, function: str, error: str) -> None:
     """Write that an import could not answer; one of the call's lines, for a guest can cause it.
 
     Args:
-        error: the name of a class alone: a message or a trace could hold a guest's data.
+        error: of a closed set, as names of classes are: a message or a trace could hold a guest's
+            data.
     """
     _write(call, _log.error, "host_function_failed", function=function, error=error)
 

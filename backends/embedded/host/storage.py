@@ -13,7 +13,9 @@ from backends.embedded.host.entry_store import (
     Owner,
     StorageDenied,
     StorageError,
+    StorageFailed,
 )
+from backends.embedded.host.guest_log import host_function_failed
 
 CAPABILITY = "cap:storage.kv"
 MAX_NAMESPACE_CHARACTERS = 128
@@ -89,6 +91,8 @@ def _as_owner(call: Call, namespace: str, key: str | None, work: Work) -> Ok | E
     try:
         return work(owner, call.remaining_s(call.services.storage.max_timeout_s))
     except StorageError as error:
+        if isinstance(error, StorageFailed):  # which a guest cannot mend
+            host_function_failed(call, "storage", str(error))
         return Err(error.tag)
 
 

@@ -158,7 +158,8 @@ class StorageDatabase:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise StorageFailed(type(error).__name__) from error
+            # "SQLITE_FULL", say; the module's own errors have none.
+            raise StorageFailed(getattr(error, "sqlite_errorname", type(error).__name__)) from error
         finally:
             self._lock.release()
 

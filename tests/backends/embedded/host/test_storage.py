@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from backends.embedded.host.call import Call, Err, Ok
 from backends.embedded.host.entry_store import MAX_VALUE_BYTES, PAGE_BYTES, PAGE_ENTRIES
@@ -156,7 +157,12 @@ async def test_a_file_held_by_someone_else_fails_the_call_and_not_the_next_one(
 ) -> None:
     other = sqlite3.connect(tmp_path / "storage.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert await put(call_of(lonely_services, within_s=0.05), entry("k")) == Err("internal")
+    with capture_logs() as lines:
+        assert await put(call_of(lonely_services, within_s=0.05), entry("k")) == Err("internal")
     other.execute("ROLLBACK")
     other.close()
+    # The guest cannot mend it, so whoever runs the gateway has to hear why.
+    assert [(line["event"], line["tenant"], line["function"], line["error"]) for line in lines] == [
+        ("host_function_failed", "tenant-1", "storage", "SQLITE_BUSY")
+    ]
     assert isinstance(await put(call_of(lonely_services), entry("k")), Ok)
