@@ -27,6 +27,9 @@ from gateway.settings import Settings
 PARAMETER: Final = "_ext"
 COOKIE: Final = "ext-ui-tenant"
 LIFETIME_S: Final = 12 * 3600
+CLOCK_SKEW_S: Final = 60
+"""How far ahead the clock of whoever signed may be: another replica's, or this machine's own before
+it was set."""
 GRACE_S: Final = 10 * 60
 """How long a key still counts that was replaced, for the pages that are open. No longer, for it
 may have been replaced because others have it; and what they sign bears any date they like."""
@@ -156,12 +159,15 @@ def _signer(key: str | None) -> URLSafeTimedSerializer:
 
 def _loaded(signer: URLSafeTimedSerializer, value: str) -> _Believed | None:
     try:
-        said, dated = signer.loads(value, max_age=LIFETIME_S, return_timestamp=True)
+        # With an age the library would refuse what is from the future, be it by a moment.
+        said, dated = signer.loads(value, return_timestamp=True)
     except BadData:
+        return None
+    at = dated.timestamp()
+    if not -CLOCK_SKEW_S <= time.time() - at <= LIFETIME_S:
         return None
     match said:
         case [str(tenant_id), str(extension), str(bundle)]:
-            at = dated.timestamp()
             return _Believed(tenant_id, (extension, bundle), at, at + LIFETIME_S)
     return None
 

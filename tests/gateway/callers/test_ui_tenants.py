@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gateway.callers.ui_tenants import GRACE_S, UiTenants
+from gateway.callers.ui_tenants import CLOCK_SKEW_S, GRACE_S, LIFETIME_S, UiTenants
 from tests.clock import Clock
 
 OLD, NEW = "the-first-proxy-key", "the-second-proxy-key"
@@ -58,6 +58,27 @@ def test_what_an_old_key_signs_afterwards_does_not_count(
     afterwards = UiTenants(OLD).sign("t-1", *BUNDLE)
     assert tenants.verify(before, *BUNDLE) == "t-1"
     assert tenants.verify(afterwards, *BUNDLE) is None
+
+
+@pytest.mark.parametrize(
+    ("age_s", "believed"),
+    [
+        (LIFETIME_S - 1, True),
+        (LIFETIME_S + 2, False),
+        # Signed by a replica whose clock is ahead, or before this one's was set back.
+        (-1, True),
+        (-CLOCK_SKEW_S + 1, True),
+        (-CLOCK_SKEW_S - 2, False),
+    ],
+)
+def test_a_value_counts_from_a_little_before_it_was_signed_to_the_end_of_its_life(
+    tenants: UiTenants, monkeypatch: pytest.MonkeyPatch, age_s: int, believed: bool
+) -> None:
+    signed_at = time.time() - age_s
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(time, "time", lambda: signed_at)
+        value = tenants.sign("t-1", *BUNDLE)
+    assert tenants.verify(value, *BUNDLE) == ("t-1" if believed else None)
 
 
 def test_what_was_remembered_ends_with_the_key_that_vouched_for_it(
