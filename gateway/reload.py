@@ -17,7 +17,7 @@ from gateway.generations.receipts import Receipt, Receipts
 from gateway.generations.swap import Committed, Refused, Swapper, ms_since
 from gateway.settings import SettingProblem, Settings, SettingsError
 from gateway.variables.declared import DEFAULT_ENV_FILE
-from gateway.variables.unread import warn_of_unread
+from gateway.variables.unread import UnreadSinceStart
 
 _GONE: Final = SettingProblem(
     # Everything at its default would be a gateway that trusts every caller.
@@ -139,6 +139,7 @@ class Sole:
     def __init__(self, swapper: Swapper, load: Callable[[], Settings]) -> None:
         self._swapper = swapper
         self._load = load
+        self._unread = UnreadSinceStart(swapper.live.settings.unread)
         self._drains: set[asyncio.Task[None]] = set()
 
     @property
@@ -151,6 +152,7 @@ class Sole:
         """See Attempt."""
         # The files of settings may be on a slow disk or a network mount.
         loaded = await asyncio.to_thread(self._load)
+        self._unread.loaded(loaded.unread)
         new = planned(receipt, self._swapper.live.settings, loaded)
         if new is None:
             return
@@ -188,7 +190,7 @@ async def _note_drain(receipt: Receipt, committed: Committed) -> None:
 
 
 def planned(receipt: Receipt, old: Settings, loaded: Settings) -> Settings | None:
-    """Note what `loaded` changes, and log what in it nobody reads.
+    """Note what `loaded` changes.
 
     Returns:
         The settings to switch to; None when nothing changes.
@@ -198,7 +200,6 @@ def planned(receipt: Receipt, old: Settings, loaded: Settings) -> Settings | Non
     """
     if old.env_file is not None and loaded.env_file is None:
         raise SettingsError((_GONE,), loaded.pinned)
-    warn_of_unread(set(loaded.unread) - set(old.unread))
     receipt.changed = list(settings_module.changed(old, loaded))
     receipt.restart_needed = list(settings_module.restart_needed(old, loaded))
     receipt.pinned_by_environment = list(loaded.pinned)

@@ -13,3 +13,19 @@ def warn_of_unread(names: Iterable[str]) -> None:
     """One line for each of them."""
     for name in sorted(names):
         _log.warning("variable_unread", variable=name, detail=unread_warning(name))
+
+
+class UnreadSinceStart:
+    """Warns of what a reload brings, once: a reload that changes nothing leaves the old settings.
+
+    Args:
+        told: what the start has warned of.
+    """
+
+    def __init__(self, told: Iterable[str]) -> None:
+        self._told = frozenset(told)
+
+    def loaded(self, names: Iterable[str]) -> None:
+        """Warn of those that the load before had not brought."""
+        before, self._told = self._told, frozenset(names)
+        warn_of_unread(self._told - before)

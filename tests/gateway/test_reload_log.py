@@ -66,6 +66,18 @@ async def test_a_name_that_a_reload_brings_and_nobody_reads_is_a_warning(
     assert line["detail"].endswith("Did you mean GATEWAY_AUTH?")
 
 
+async def test_such_a_name_is_told_once_and_again_when_it_was_gone(
+    gateway: Gateway, lines: Lines
+) -> None:
+    for _ in range(2):  # neither reload changes anything, so the settings of the start stay
+        await reload(gateway, GATEWAY_AUHT="proxy")
+    assert len(said(lines, "variable_unread")) == 1
+    del gateway.environ["GATEWAY_AUHT"]
+    await reload(gateway)
+    await reload(gateway, GATEWAY_AUHT="proxy")
+    assert len(said(lines, "variable_unread")) == 2
+
+
 async def test_a_plan_that_would_be_refused_is_none(gateway: Gateway, lines: Lines) -> None:
     await reload(gateway, query="?plan=true", RUNNER_BACKEND="dokcer")
     (line,) = said(lines, "reload_refused_planned")
