@@ -58,7 +58,7 @@ def check(environ: Environ, *, json: bool) -> None:
     """Validate the settings without starting, and show what counts."""
     from gateway.settings import effective
     from gateway.sockets.tls import certificate_of
-    from gateway.variables.environment import unread_warning
+    from gateway.variables.environment import mistaken_and_others, unread_warning
 
     settings = loaded_settings(environ)
     with settings_reported():
@@ -83,8 +83,11 @@ def check(environ: Environ, *, json: bool) -> None:
     )
     for name in settings.pinned:
         click.echo(f"note: {name} in the env file is overruled by the process environment.")
-    for name in settings.unread:
+    mistaken, others = mistaken_and_others(settings.unread)
+    for name in mistaken:
         click.echo(f"note: {unread_warning(name)}")
+    if others:
+        click.echo(f"note: {unread_warning(*others)}")
 
 
 @cli.command()

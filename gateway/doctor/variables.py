@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.doctor.case import Case
 from gateway.doctor.findings import Finding, ok, warning
-from gateway.variables.environment import unread_warning
+from gateway.variables.environment import mistaken_and_others, unread_warning
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -22,10 +22,18 @@ def _not_counting(case: Case) -> Iterator[Finding]:
             "the process environment says something else, and a reload will not change that",
             f"remove {name} from the file, or from the process environment",
         )
-    for name in case.settings.unread:
+    mistaken, others = mistaken_and_others(case.settings.unread)
+    for name in mistaken:
         what, _, hint = unread_warning(name).partition(". ")
         fix = hint or "correct the name, or remove it"
         yield warning("settings", what.rstrip("."), "what it says does not count", fix)
+    if others:
+        yield warning(
+            "settings",
+            unread_warning(*others).rstrip("."),
+            "what is said there does not count here",
+            "if they are another program's, ignore this; else correct the names, or remove them",
+        )
 
 
 def _proxies(case: Case) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ wrote the file. What that hides, and what nobody reads, is said instead of ignor
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -153,12 +153,30 @@ def _close_to(name: str) -> str | None:
     return next(iter(difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.85)), None)
 
 
-def unread_warning(name: str) -> str:
-    """One line about a variable that nobody reads, with the likely spelling.
+def mistaken_and_others(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Variables that nobody reads: those that were probably meant for this program, and those
+    that are like none of ours, as in a file that other programs read, too.
+
+    >>> mistaken_and_others(["RUNNER_IMAGE", "GATEWAY_AUHT"])
+    (('GATEWAY_AUHT',), ('RUNNER_IMAGE',))
+    """
+    found = sorted(names)
+    mistaken = tuple(
+        name
+        for name in found
+        if name == _ENV_FILE or name in _COUNTS_INSTEAD or _likely(name) is not None
+    )
+    return mistaken, tuple(name for name in found if name not in mistaken)
+
+
+def unread_warning(name: str, *others: str) -> str:
+    """One line about variables that nobody reads; about a single one with the likely spelling.
 
     >>> unread_warning("RUNNER_REGISTRY_BASE_URL")
     'RUNNER_REGISTRY_BASE_URL is not read by this program. Did you mean REGISTRY_BASE_URL?'
     """
+    if others:
+        return f"{', '.join((name, *others))} are not read by this program."
     if name == _ENV_FILE:
         return f"{name} is read from the process environment only, not from the file."
     if name in _COUNTS_INSTEAD:

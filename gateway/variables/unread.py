@@ -4,15 +4,18 @@ from collections.abc import Iterable
 
 import structlog
 
-from gateway.variables.environment import unread_warning
+from gateway.variables.environment import mistaken_and_others, unread_warning
 
 _log = structlog.get_logger("settings")
 
 
 def warn_of_unread(names: Iterable[str]) -> None:
-    """One line for each of them."""
-    for name in sorted(names):
+    """A warning for each that was probably meant for us; of the others one note together."""
+    mistaken, others = mistaken_and_others(names)
+    for name in mistaken:
         _log.warning("variable_unread", variable=name, detail=unread_warning(name))
+    if others:
+        _log.info("variables_unread", variables=others, detail=unread_warning(*others))
 
 
 class UnreadSinceStart:

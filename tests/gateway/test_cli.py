@@ -75,6 +75,13 @@ def test_check_names_pinned_and_unread_variables(tmp_path: Path) -> None:
     assert "Did you mean GATEWAY_PORT?" in done.stdout
 
 
+def test_check_names_variables_of_other_programs_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RUNNER_IMAGE=x\nGATEWAY_PROT=2\nGATEWAY_URL=x\n")
+    notes = [line for line in run("check").stdout.splitlines() if line.startswith("note: ")]
+    assert notes[0].startswith("note: GATEWAY_PROT is not read")
+    assert notes[1:] == ["note: GATEWAY_URL, RUNNER_IMAGE are not read by this program."]
+
+
 def test_check_notes_a_key_that_another_program_reads() -> None:
     done = run("check", environ={"ALGA_AUTH_KEY": "hush"})
     assert done.exit_code == 0

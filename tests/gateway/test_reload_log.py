@@ -78,6 +78,13 @@ async def test_such_a_name_is_told_once_and_again_when_it_was_gone(
     assert len(said(lines, "variable_unread")) == 2
 
 
+async def test_names_of_other_programs_are_noted_together(gateway: Gateway, lines: Lines) -> None:
+    await reload(gateway, RUNNER_IMAGE="x", GATEWAY_URL="x")
+    (line,) = said(lines, "variables_unread")
+    assert (line["log_level"], line["variables"]) == ("info", ("GATEWAY_URL", "RUNNER_IMAGE"))
+    assert not said(lines, "variable_unread")
+
+
 async def test_a_plan_that_would_be_refused_is_none(gateway: Gateway, lines: Lines) -> None:
     await reload(gateway, query="?plan=true", RUNNER_BACKEND="dokcer")
     (line,) = said(lines, "reload_refused_planned")

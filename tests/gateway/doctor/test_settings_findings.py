@@ -33,6 +33,11 @@ async def test_a_misspelt_variable_leads_to_the_right_one() -> None:
     assert "GATEWAY_PORT" in the_one(findings, "settings", "GATEWAY_PROT").fix
 
 
+async def test_variables_of_other_programs_are_one_finding() -> None:
+    found = the_one(await visit(RUNNER_IMAGE="x", GATEWAY_URL="x"), "settings", "not read")
+    assert "GATEWAY_URL, RUNNER_IMAGE" in found.what
+
+
 async def test_a_key_that_another_program_reads_is_named() -> None:
     found = the_one(await visit(ALGA_AUTH_KEY="hush"), "settings", "ALGA_AUTH_KEY")
     assert "RUNNER_CONFIG_API_TOKEN" in found.what
