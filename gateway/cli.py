@@ -18,6 +18,7 @@ from gateway.verbs.output import (
     Environ,
     as_json,
     loaded_settings,
+    output_refused,
     print_json,
     settings_reported,
     table,
@@ -130,4 +131,9 @@ cli.add_command(parity)
 
 def main() -> None:
     """The program with its verbs. Nothing below it and `__main__` looks at the environment."""
-    cli(obj=dict(os.environ))
+    try:
+        cli(obj=dict(os.environ))
+    except OSError as failure:
+        if (refused := output_refused()) is None:
+            raise
+        sys.exit(f"Error: standard output takes no more: {refused.strerror or failure}")

@@ -1,6 +1,7 @@
 """What verbs share: JSON or a table on standard output, problems on standard error."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def output_refused() -> OSError | None:
+    """Why nothing can be written to standard output; None if something can.
+
+    What is left in its buffer is dropped then, or the interpreter would try once more at its exit.
+    """
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")  # without a buffer there was nothing to flush
+    except OSError as refused:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return refused
+    return None
 
 
 class SettingsUnusable(click.ClickException):

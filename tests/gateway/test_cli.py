@@ -1,10 +1,12 @@
 """The verbs as a shell sees them: output, standard error, exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 from click.testing import CliRunner, Result
@@ -28,12 +30,13 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
 
 
 def program(
-    *arguments: str, flags: Sequence[str] = (), **environ: str
+    *arguments: str, flags: Sequence[str] = (), into: IO[str] | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *flags, "-m", "gateway", *arguments],
         env={"PYTHONPATH": str(ROOT), **environ},
-        capture_output=True,
+        stdout=into or subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,
@@ -49,6 +52,29 @@ def test_a_python_without_the_dependencies_is_told_where_there_is_one(
     assert "make setup" in done.stderr
     assert ".venv/bin/activate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize(
+    ("arguments", "flags", "environ"),
+    [("--help", "", {}), ("check", "-u", {}), ("check --json", "", {"PORT": "x"})],
+)
+def test_a_report_that_cannot_be_written_is_one_line(
+    arguments: str, flags: str, environ: dict[str, str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        done = program(*arguments.split(), flags=flags.split(), into=full, **environ)
+    (line,) = done.stderr.splitlines()
+    assert line == "Error: standard output takes no more: No space left on device"
+    assert done.returncode == 1
+
+
+def test_a_reader_that_has_gone_is_told_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        done = program("check", into=gone)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_check_says_what_counts_and_ends_well() -> None:
@@ -181,8 +207,13 @@ def test_nothing_starts_with_settings_that_cannot_be_used(verb: str) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_start_says_what_it_does_not_read(verb: str, workers: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    environ = {"GATEWAY_AUHT": "proxy", "GATEWAY_WORKERS": workers, "GATEWAY_PORT": "0"}
-    done = program(verb, RUNNER_BUNDLE_DIR=str(tmp_path / "file"), **environ)  # which cannot start
+    done = program(
+        verb,
+        GATEWAY_AUHT="proxy",
+        GATEWAY_WORKERS=workers,
+        GATEWAY_PORT="0",
+        RUNNER_BUNDLE_DIR=str(tmp_path / "file"),  # so it cannot start
+    )
     said = [json.loads(line) for line in done.stderr.splitlines()]
     (line,) = (each for each in said if each["event"] == "variable_unread")
     assert (line["level"], line["variable"]) == ("warning", "GATEWAY_AUHT")
