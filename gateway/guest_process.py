@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from gateway.app import create_app
@@ -26,6 +27,8 @@ from gateway.settings import Listen, Settings
 from gateway.sockets.listeners import Sockets
 
 _MAX_UNSENT_BYTES: Final = 1024 * 1024
+
+_log = structlog.get_logger("guest_process")
 
 
 class InTheGateway:
@@ -50,6 +53,10 @@ class InTheGateway:
             asyncio.create_task(_stop_with_the_gateway(reader, serving), name="gateway"),
             asyncio.create_task(_pass_lines_on(writer), name="lines"),
         ]
+
+    def not_started(self, **why: str) -> None:
+        """See Host."""
+        _log.error("not_started", **why)
 
     async def stopping(self) -> None:
         """See Host."""

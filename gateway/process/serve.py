@@ -94,6 +94,9 @@ class Host(Protocol):
     ) -> None:
         """Called once the port is open, with the origin that clients use."""
 
+    def not_started(self, **why: str) -> None:
+        """Called in the place of `started`, without an event loop, with what the log is to say."""
+
     async def stopping(self) -> None:
         """Called when this process was told to stop, before it does."""
 
@@ -138,6 +141,10 @@ class Alone:
         self._env_watch.start()
         notify(self._environ, READY)
 
+    def not_started(self, **why: str) -> None:
+        """See Host."""
+        _log.error("not_started", **why)
+
     async def stopping(self) -> None:
         """See Host."""
         self._env_watch.stop()
@@ -169,10 +176,10 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(app, settings, host))
     except BackendError as why:
-        _log.error("not_started", error=why.reason, detail=words_of(why.__cause__))
+        host.not_started(error=why.reason, detail=words_of(why.__cause__))
         return 1
     except OSError as why:
-        _log.error("not_started", **log_fields(why))
+        host.not_started(**log_fields(why))
         return 1
     finally:
         logs.close()

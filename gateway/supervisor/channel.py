@@ -79,6 +79,10 @@ class Channel:
         with suppress(ChannelClosed):
             self._send(("tell", 0, (verb, arguments)))
 
+    def tell_unopened(self, verb: str, **arguments: Any) -> None:
+        """The same from an end that has no event loop. Raises OSError when it goes nowhere."""
+        self._end.sendall(frame(("tell", 0, (verb, arguments))))
+
     def greet(self, message: object) -> None:
         """Say what the other end waits for before it listens (`first_message`)."""
         self._send(message)

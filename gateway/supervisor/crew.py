@@ -174,8 +174,7 @@ class Crew:
                     _log.error(
                         "worker_not_started",
                         worker=place,
-                        error=getattr(failed, "reason", type(failed).__name__),
-                        status=getattr(failed, "status", None),
+                        **getattr(failed, "why", {"error": type(failed).__name__}),
                         again_in_s=round(pause_after(failures), 1),
                     )
                     continue

@@ -48,7 +48,7 @@ def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
         _log.error("not_started", **log_fields(why))
         return 1
     except StartFailed as failed:
-        _log.error("not_started", error=failed.reason, status=failed.status)
+        _log.error("not_started", **failed.why)
         return 1
     finally:
         logs.close()

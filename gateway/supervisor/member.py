@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -69,6 +69,10 @@ class Member:
             _log.error("supervisor_lost")
             serving.linger_s = 0
             serving.stop.set()
+
+    def not_started(self, why: Mapping[str, str]) -> None:
+        """Say why this worker ends without having joined. Raises OSError when nobody hears it."""
+        self._channel.tell_unopened("not_started", why=why)
 
     def leaving(self) -> None:
         """Say that this worker accepts no more."""

@@ -12,15 +12,19 @@ from gateway.supervisor.channel import Channel
 from gateway.supervisor.start import START_S, Start
 
 _KILLED_S: Final = 5.0
+_LAST_WORDS_S: Final = 1.0
 
 
 class StartFailed(Exception):
-    """A worker ended, or took too long, before it served."""
+    """A worker ended, or took too long, before it served.
 
-    def __init__(self, reason: str, status: int | None) -> None:
+    Attributes:
+        why: what a log line says of it; the worker's own words, if it had any.
+    """
+
+    def __init__(self, reason: str, status: int | None, said: Mapping[str, str]) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.status = status
+        self.why: Mapping[str, object] = said or {"error": reason, "status": status}
 
 
 class WorkerProcess:
@@ -31,6 +35,7 @@ class WorkerProcess:
         serves: set once it accepts.
         left: set once it accepts no more, because it said so or because it ended.
         ended: set once the process is gone.
+        said: why it does not start, if it told.
     """
 
     def __init__(self, place: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
@@ -39,6 +44,7 @@ class WorkerProcess:
         self.serves = asyncio.Event()
         self.left = asyncio.Event()
         self.ended = asyncio.Event()
+        self.said: Mapping[str, str] = {}
         self._process = process
         self._served_since = 0.0
         self._waiting = asyncio.create_task(self._wait(), name=f"worker-{place}")
@@ -75,10 +81,10 @@ class WorkerProcess:
             for each in waits:
                 each.cancel()
         if self.ended.is_set():
-            raise StartFailed("worker_ended", self.status)
+            raise StartFailed("worker_ended", self.status, self.said)
         if not self.serves.is_set():
             await self.kill()
-            raise StartFailed("worker_not_ready_in_time", None)
+            raise StartFailed("worker_not_ready_in_time", None, self.said)
 
     def terminate(self) -> None:
         """Ask it to end; one that does not serve yet ends at once."""
@@ -95,6 +101,10 @@ class WorkerProcess:
 
     async def _wait(self) -> None:
         await self._process.wait()
+        if not self.serves.is_set():
+            with suppress(TimeoutError):  # its last words may still be on the way
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await self.channel.closed.wait()
         self.ended.set()
         self.left.set()
         await self.channel.aclose()
@@ -126,6 +136,9 @@ async def spawn(
         )
 
     async def answer(verb: str, arguments: dict[str, Any]) -> Any:
+        if verb == "not_started":
+            worker.said = arguments["why"]
+            return None
         return await handle(worker, verb, arguments)
 
     channel = Channel(mine, answer)

@@ -55,6 +55,13 @@ class Worker:
         if told.is_first:
             await welcome(origin, settings, app)
 
+    def not_started(self, **why: str) -> None:
+        """See Host. The supervisor's log says it, once for all workers."""
+        try:
+            self._member.not_started(why)
+        except OSError:  # it is gone
+            _log.error("not_started", **why)
+
     async def stopping(self) -> None:
         """See Host."""
         self._member.leaving()
