@@ -61,7 +61,9 @@ def starter(settings: Settings) -> StartProcess:
                 await started.greet(message)
         except (TimeoutError, OSError):
             await started.stop()
-            raise ProcessNotStarted from None
+            raise ProcessNotStarted(
+                f"guest process {task.place} did not start; its own line says why"
+            ) from None
         except BaseException:
             await started.stop()
             raise

@@ -182,10 +182,14 @@ async def open_guest_processes(
     """Start `settings.processes` of them, and wait until all serve.
 
     Raises:
-        RunnerUnreachable: one of them does not start; the others are ended again.
-        OSError: there is no folder for bundles, or no port.
+        RunnerUnreachable: there is no folder for bundles, or one of them does not start; the
+            others are ended again.
+        OSError: there is no port.
     """
-    await asyncio.to_thread(settings.bundle_dir.mkdir, parents=True, exist_ok=True)
+    try:
+        await asyncio.to_thread(settings.bundle_dir.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunnerUnreachable("bundle_dir_unusable") from error
     token, size = secrets.token_urlsafe(24), settings.processes
     share = replace(settings.shared(size), processes=0)
     places: list[Place] = []

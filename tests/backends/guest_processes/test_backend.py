@@ -212,6 +212,15 @@ async def test_one_that_does_not_start_leaves_none_behind(
         assert not _is_there(process.pid)
 
 
+async def test_a_folder_that_cannot_be_made_is_named_as_without_processes(
+    opening: Opening, bundle_dir: Path
+) -> None:
+    await asyncio.to_thread(bundle_dir.touch)
+    with pytest.raises(RunnerUnreachable) as refused:
+        await opening(1)
+    assert refused.value.reason == "bundle_dir_unusable"
+
+
 async def test_a_key_is_one_run_whichever_process_ran_it(opening: Opening, asking: Asking) -> None:
     backend = await opening(2)
     call = asking(wat.calling_log_info(), "cap:log.emit", idempotency_key="once")
