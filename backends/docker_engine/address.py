@@ -100,6 +100,19 @@ def find_engine(
     )
 
 
+def is_engine_address(host: str) -> bool:
+    """Whether `host` is of a kind that is spoken here; asks nobody.
+
+    >>> is_engine_address("tcp://127.0.0.1:2375"), is_engine_address("ssh://me@host")
+    (True, False)
+    """
+    try:
+        _address(host, "", tls_dir=None)
+    except EngineNotFound:
+        return False
+    return True
+
+
 def _sockets(hints: EngineHints, system_sockets: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     if hints.runtime_dir is not None:
         yield hints.runtime_dir / "docker.sock", "the rootless socket"

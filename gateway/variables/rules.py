@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from backends.contract import BackendKind
+from backends.docker_engine.address import is_engine_address
 from backends.knative_path.tls import client_context
 from backends.settings import KnativeTls
 from gateway.variables.backends import host_api_token, knative_tls
@@ -19,6 +20,7 @@ WELL_KNOWN_KEYS: Final = frozenset(
     {"changeme", "change-me", "default", "local-runner-key", "password", "secret", "test", "token"}
 )
 _RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
+    "DOCKER_HOST": ("RUNNER_BASE_URL", "RUNNER_DOCKER_HOST"),
     "GATEWAY_JWT_ALGORITHMS": ("GATEWAY_JWT_KEY_FILE",),
     "GATEWAY_JWT_JWKS_URL": ("GATEWAY_JWT_KEY_FILE",),
     "RUNNER_CONFIG_API_TOKEN": ("RUNNER_STORAGE_API_TOKEN",),
@@ -69,6 +71,19 @@ def _runner(values: Variables) -> Iterator[SettingProblem]:
             variable="RUNNER_BASE_URL",
             problem="is not set, and the knative backend has no other address",
             fix="Set it to the runner's address, or choose RUNNER_BACKEND=embedded",
+        )
+    if (
+        values.runner_backend is BackendKind.DOCKER
+        and (values.runner_docker_host or values.runner_base_url) is None
+        and values.docker_host is not None
+        and not is_engine_address(values.docker_host)
+    ):
+        yield SettingProblem(
+            variable="DOCKER_HOST",
+            problem="names no engine that the docker backend can ask, and nothing else says where"
+            " the runner is",
+            fix="Write unix:///path or tcp://host:port (of an ssh:// engine forward the socket:"
+            " ssh -L), or set RUNNER_DOCKER_HOST",
         )
 
 

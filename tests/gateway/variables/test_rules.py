@@ -39,6 +39,9 @@ JWT = {
     ("environ", "variable"),
     [
         ({"RUNNER_BACKEND": "knative"}, "RUNNER_BASE_URL"),
+        ({"RUNNER_BACKEND": "docker", "DOCKER_HOST": "ssh://me@host"}, "DOCKER_HOST"),
+        ({"RUNNER_BACKEND": "docker", "DOCKER_HOST": "npipe:////./pipe/docker"}, "DOCKER_HOST"),
+        ({"RUNNER_BACKEND": "docker", "DOCKER_HOST": "/var/run/docker.sock"}, "DOCKER_HOST"),
         ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_AUTH"),
         ({"GATEWAY_HOST": "::", "GATEWAY_AUTH": "dev"}, "GATEWAY_AUTH"),
         ({**JWT, "GATEWAY_JWT_ISSUER": ""}, "GATEWAY_JWT_ISSUER"),
@@ -86,6 +89,10 @@ def test_a_contradiction_is_blamed_on_the_variable_to_change(
     [
         {"RUNNER_BACKEND": "docker"},
         {"RUNNER_BACKEND": "docker", "RUNNER_DOCKER_HOST": "http://127.0.0.1:8085"},
+        {"RUNNER_BACKEND": "docker", "DOCKER_HOST": "tcp://127.0.0.1:2375"},
+        {"RUNNER_BACKEND": "docker", "DOCKER_HOST": "ssh://a", "RUNNER_DOCKER_HOST": "http://b"},
+        {"RUNNER_BACKEND": "docker", "DOCKER_HOST": "ssh://a", "RUNNER_BASE_URL": "http://b"},
+        {"DOCKER_HOST": "ssh://me@host"},
         {"RUNNER_BACKEND": "embedded", "RUNNER_BASE_URL": "http://unused"},
         {"GATEWAY_HOST": "localhost"},
         {"GATEWAY_HOST": "::1"},
@@ -126,6 +133,10 @@ def test_a_combination_is_still_checked_beside_a_bad_value() -> None:
                 "GATEWAY_JWT_ALGORITHMS": "HS256",
             },
             "GATEWAY_JWT_KEY_FILE",
+        ),
+        (
+            {"RUNNER_BACKEND": "docker", "DOCKER_HOST": "ssh://a", "RUNNER_DOCKER_HOST": "b"},
+            "RUNNER_DOCKER_HOST",
         ),
         (
             {"EXT_GATEWAY_TIMEOUT_MS": "60s", "RUNNER_FIRST_BYTE_TIMEOUT_MS": "50000"},
