@@ -24,6 +24,9 @@ INVALID: Final = 'Bearer realm="gateway", error="invalid_token"'
 _REMEMBERED: Final = 1024
 _MAX_TOKEN: Final = 8192  # characters
 _ALWAYS: Final = ["exp", "iss", "aud"]
+_YEAR_10000: Final = 253_402_300_800
+"""An `exp` from here on is in milliseconds: RFC 7519 counts seconds, by which such a token would
+be good for fifty thousand years."""
 
 Claims = Mapping[str, Any]
 
@@ -94,7 +97,7 @@ class JwtAuth:
         import jwt
 
         try:
-            return jwt.decode(
+            claims: Claims = jwt.decode(
                 token,
                 key.material,
                 algorithms=sorted(allowed),
@@ -107,6 +110,9 @@ class JwtAuth:
             raise _refused(_reason(why)) from None  # its text quotes the token
         except (ValueError, TypeError, RecursionError):  # a signature of a wrong length, say
             raise _refused("token_unreadable") from None
+        if int(claims["exp"]) >= _YEAR_10000:
+            raise _refused("token_not_in_seconds")
+        return claims
 
 
 class Genuine:

@@ -112,6 +112,9 @@ def test_half_a_person_is_nobody(email: object) -> None:
     [
         ({"exp": time.time() - 60}, "token_expired"),
         ({"exp": None}, "token_incomplete"),
+        ({"exp": (int(time.time()) + 60) * 1000}, "token_not_in_seconds"),
+        ({"exp": str((int(time.time()) + 60) * 1000)}, "token_not_in_seconds"),
+        ({"exp": 10**400}, "token_not_in_seconds"),
         ({"nbf": time.time() + 86_400}, "token_not_valid_yet"),
         ({"aud": "other"}, "token_of_another_audience"),
         ({"aud": None}, "token_incomplete"),
@@ -129,6 +132,10 @@ def test_any_other_token_is_refused_and_the_reason_said(
     changed: dict[str, Any], reason: str
 ) -> None:
     assert _why(_auth(), _bearer(_token(**changed))) == reason
+
+
+def test_a_token_may_be_good_until_the_year_9999() -> None:
+    assert identify(_auth(), _bearer(_token(exp=253_402_300_799))).tenant_id == "acme"
 
 
 def test_clocks_may_differ_a_little() -> None:
