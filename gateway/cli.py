@@ -73,6 +73,7 @@ def check(environ: Environ, *, json: bool) -> None:
                 "settings": [asdict(row) for row in rows],
                 "pinned_by_environment": settings.pinned,
                 "unread": settings.unread,
+                "unused": [asdict(one) for one in settings.unused],
             }
         )
         return
@@ -89,6 +90,8 @@ def check(environ: Environ, *, json: bool) -> None:
         click.echo(f"note: {unread_warning(name)}")
     if others:
         click.echo(f"note: {unread_warning(*others)}")
+    for one in settings.unused:
+        click.echo(f"warning: {one}")
 
 
 @cli.command()

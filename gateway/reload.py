@@ -17,7 +17,7 @@ from gateway.generations.receipts import Receipt, Receipts
 from gateway.generations.swap import Committed, Refused, Swapper, ms_since
 from gateway.settings import SettingProblem, Settings, SettingsError
 from gateway.variables.declared import DEFAULT_ENV_FILE
-from gateway.variables.unread import UnreadSinceStart
+from gateway.variables.unread import Ignored
 
 _GONE: Final = SettingProblem(
     # Everything at its default would be a gateway that trusts every caller.
@@ -139,7 +139,7 @@ class Sole:
     def __init__(self, swapper: Swapper, load: Callable[[], Settings]) -> None:
         self._swapper = swapper
         self._load = load
-        self._unread = UnreadSinceStart(swapper.live.settings.unread)
+        self._ignored = Ignored(swapper.live.settings)
         self._drains: set[asyncio.Task[None]] = set()
 
     @property
@@ -152,7 +152,7 @@ class Sole:
         """See Attempt."""
         # The files of settings may be on a slow disk or a network mount.
         loaded = await asyncio.to_thread(self._load)
-        self._unread.loaded(loaded.unread)
+        self._ignored.loaded(loaded)
         new = planned(receipt, self._swapper.live.settings, loaded)
         if new is None:
             return

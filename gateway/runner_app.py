@@ -22,7 +22,7 @@ from gateway.routes.health import metrics, readyz
 from gateway.routes.json_response import json_response
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.settings import Settings, load
-from gateway.variables.unread import warn_of_unread
+from gateway.variables.unread import Ignored
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -52,6 +52,7 @@ def runner_settings(settings: Settings, *, host: str, port: int) -> Settings:
     return replace(
         settings,
         backend=settings.embedded,
+        unused=(),  # a runner's callers are known by the service token alone
         listen=replace(settings.listen, host=host, port=port, said_by=("--host", "PORT")),
     )
 
@@ -60,7 +61,7 @@ def run_runner(settings: Settings, environ: Mapping[str, str], *, host: str, por
     """Serve the runner protocol until SIGTERM or SIGINT. Blocks; returns the exit status."""
     own = runner_settings(settings, host=host, port=port)
     logs = ProcessLogs(own, sys.stderr.fileno())
-    warn_of_unread(own.unread)
+    Ignored().loaded(own)
     app = create_app(
         own,
         load=lambda: runner_settings(load(environ), host=host, port=port),

@@ -28,7 +28,7 @@ from gateway.variables.forms import MAX_WORKERS
 from gateway.variables.jwt import AuthSettings, JwtSettings
 from gateway.variables.parsing import parse, with_defaults
 from gateway.variables.problems import SettingProblem, SettingsError
-from gateway.variables.rules import contradictions, is_loopback, unusable_files
+from gateway.variables.rules import contradictions, is_loopback, unusable_files, unused
 from gateway.variables.table import VARIABLES
 from middleware.caller import DevAuth, ProxyAuth
 
@@ -118,6 +118,7 @@ class Settings:
     origins: Mapping[str, Origin] = field(repr=False)
     pinned: tuple[str, ...]  # set by the process environment; the file says something else
     unread: tuple[str, ...]  # named like ours, read by nobody
+    unused: tuple[SettingProblem, ...]  # read, and of no effect, which is hardly meant
     variables: Variables = field(repr=False)  # the values that all of the above came from
     secrets: frozenset[str] = field(repr=False)  # every value that nobody may be shown
 
@@ -284,6 +285,7 @@ def _assemble(values: Variables, sources: Sources) -> Settings:
         origins=sources.origins,
         pinned=sources.pinned,
         unread=sources.unread,
+        unused=tuple(unused(values, sources.origins)),
         variables=values,
         secrets=_secrets(values),
     )

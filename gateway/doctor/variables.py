@@ -22,6 +22,9 @@ def _not_counting(case: Case) -> Iterator[Finding]:
             "the process environment says something else, and a reload will not change that",
             f"remove {name} from the file, or from the process environment",
         )
+    for one in case.settings.unused:
+        what, _, why = one.problem.partition(": ")
+        yield warning("settings", f"{one.variable} {what}", why, one.fix)
     mistaken, others = mistaken_and_others(case.settings.unread)
     for name in mistaken:
         what, _, hint = unread_warning(name).partition(". ")

@@ -29,7 +29,7 @@ from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files
 from gateway.sockets.site import GatewaySite
 from gateway.sockets.tls import LiveCertificate, certificate_of
-from gateway.variables.unread import warn_of_unread
+from gateway.variables.unread import Ignored
 from gateway.variables.unusable import log_fields, words_of
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
@@ -158,7 +158,7 @@ class Alone:
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run the gateway until SIGTERM or SIGINT. Blocks; returns the exit status."""
     logs = ProcessLogs(settings, sys.stderr.fileno())
-    warn_of_unread(settings.unread)
+    Ignored().loaded(settings)
     app = create_app(
         settings,
         load=lambda: load(environ),

@@ -30,7 +30,7 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
-from gateway.variables.unread import warn_of_unread
+from gateway.variables.unread import Ignored
 from gateway.variables.unusable import log_fields
 
 _log = structlog.get_logger("supervisor")
@@ -39,7 +39,7 @@ _log = structlog.get_logger("supervisor")
 def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run `settings.listen.workers` workers until SIGTERM or SIGINT. Blocks; the exit status."""
     logs = ProcessLogs(settings, sys.stderr.fileno())
-    warn_of_unread(settings.unread)
+    Ignored().loaded(settings)
     try:
         certificate_of(settings.listen)  # a worker's end would not say what is wrong with it
         by_place = listening(settings.listen, environ, shares=settings.listen.workers)

@@ -19,7 +19,7 @@ from gateway.supervisor.channel import AskFailed, ChannelClosed
 from gateway.supervisor.crew import Crew
 from gateway.supervisor.process import WorkerProcess
 from gateway.supervisor.start import share_of
-from gateway.variables.unread import UnreadSinceStart
+from gateway.variables.unread import Ignored
 
 COMMIT_S: Final = 5.0
 ABORT_S: Final = 10.0
@@ -54,7 +54,7 @@ class Together:
         self.generation = 1
         self._crew = crew
         self._load = load
-        self._unread = UnreadSinceStart(settings.unread)
+        self._ignored = Ignored(settings)
         self._on_commit = on_commit
         self._on_drained = on_drained
         self._drains: set[asyncio.Task[None]] = set()
@@ -67,7 +67,7 @@ class Together:
     async def run(self, receipt: Receipt) -> None:
         """See Attempt."""
         loaded = await asyncio.to_thread(self._load)
-        self._unread.loaded(loaded.unread)
+        self._ignored.loaded(loaded)
         new = planned(receipt, self.settings, loaded)
         if new is None:
             return

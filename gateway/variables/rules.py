@@ -12,6 +12,7 @@ from backends.knative_path.tls import client_context
 from backends.settings import KnativeTls
 from gateway.variables.backends import host_api_token, knative_tls
 from gateway.variables.declared import Variables
+from gateway.variables.environment import Origin
 from gateway.variables.problems import SettingProblem
 from middleware.jwt_keys import SHARED
 
@@ -32,6 +33,18 @@ _RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
 """What else rules look at before they blame a variable."""
 
 
+_OF_MODES: Final[Mapping[str, tuple[str, ...]]] = {
+    "proxy": ("GATEWAY_PROXY_KEY",),
+    "jwt": (
+        "GATEWAY_JWT_ISSUER",
+        "GATEWAY_JWT_AUDIENCE",
+        "GATEWAY_JWT_JWKS_URL",
+        "GATEWAY_JWT_KEY_FILE",
+    ),
+}
+"""What is of no use but in one mode of GATEWAY_AUTH."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a listener on `host`; a name counts if `localhost`."""
     try:
@@ -49,6 +62,24 @@ def contradictions(values: Variables, unparsed: Set[str] = frozenset()) -> Itera
             they should be is not known, so nothing that rests on them is called wrong.
     """
     return _known(_every(values), unparsed)
+
+
+def unused(values: Variables, origins: Mapping[str, Origin]) -> Iterator[SettingProblem]:
+    """What works, and is hardly meant: secrets of callers that nobody has to show.
+
+    Args:
+        origins: where each variable came from; who chose GATEWAY_AUTH knows what counts.
+    """
+    if origins["GATEWAY_AUTH"] != "default":
+        return
+    for mode, names in _OF_MODES.items():
+        if variable := next((name for name in names if origins[name] != "default"), None):
+            yield SettingProblem(
+                variable=variable,
+                problem="is set, and not asked for: GATEWAY_AUTH is not set, so every caller is"
+                f" {values.gateway_dev_tenant!r}",
+                fix=f"Set GATEWAY_AUTH={mode}, or GATEWAY_AUTH=dev if that is meant",
+            )
 
 
 def _known(problems: Iterable[SettingProblem], unparsed: Set[str]) -> Iterator[SettingProblem]:

@@ -108,6 +108,14 @@ def test_check_names_variables_of_other_programs_in_one_line(tmp_path: Path) -> 
     assert notes[1:] == ["note: GATEWAY_URL, RUNNER_IMAGE are not read by this program."]
 
 
+def test_check_warns_of_a_key_that_nobody_has_to_show() -> None:
+    environ = {"GATEWAY_PROXY_KEY": "0123456789abcdef"}
+    assert "warning: GATEWAY_PROXY_KEY: is set, and not" in run("check", environ=environ).stdout
+    (unused,) = json.loads(run("check", "--json", environ=environ).stdout)["unused"]
+    assert unused["variable"] == "GATEWAY_PROXY_KEY"
+    assert "0123" not in repr(unused)
+
+
 def test_check_notes_a_key_that_another_program_reads() -> None:
     done = run("check", environ={"ALGA_AUTH_KEY": "hush"})
     assert done.exit_code == 0

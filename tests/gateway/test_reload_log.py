@@ -78,6 +78,14 @@ async def test_such_a_name_is_told_once_and_again_when_it_was_gone(
     assert len(said(lines, "variable_unread")) == 2
 
 
+async def test_a_key_that_nobody_has_to_show_is_a_warning(gateway: Gateway, lines: Lines) -> None:
+    for _ in range(2):
+        await reload(gateway, GATEWAY_PROXY_KEY="0123456789abcdef")
+    (line,) = said(lines, "variable_unused")
+    assert (line["log_level"], line["variable"]) == ("warning", "GATEWAY_PROXY_KEY")
+    assert line["fix"].startswith("Set GATEWAY_AUTH=proxy")
+
+
 async def test_names_of_other_programs_are_noted_together(gateway: Gateway, lines: Lines) -> None:
     await reload(gateway, RUNNER_IMAGE="x", GATEWAY_URL="x")
     (line,) = said(lines, "variables_unread")

@@ -38,6 +38,12 @@ async def test_variables_of_other_programs_are_one_finding() -> None:
     assert "GATEWAY_URL, RUNNER_IMAGE" in found.what
 
 
+async def test_a_key_that_nobody_has_to_show_is_named() -> None:
+    found = the_one(await visit(GATEWAY_PROXY_KEY="x" * 16), "settings", "GATEWAY_PROXY_KEY")
+    assert found.level is Level.WARNING
+    assert "GATEWAY_AUTH=proxy" in found.fix
+
+
 async def test_a_key_that_another_program_reads_is_named() -> None:
     found = the_one(await visit(ALGA_AUTH_KEY="hush"), "settings", "ALGA_AUTH_KEY")
     assert "RUNNER_CONFIG_API_TOKEN" in found.what

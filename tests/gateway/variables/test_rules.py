@@ -111,6 +111,23 @@ def test_what_can_work_is_accepted(environ: dict[str, str]) -> None:
     load(environ)
 
 
+@pytest.mark.parametrize(
+    ("environ", "variables"),
+    [
+        ({"GATEWAY_PROXY_KEY": KEY}, ["GATEWAY_PROXY_KEY"]),
+        ({"GATEWAY_JWT_AUDIENCE": "gateway"}, ["GATEWAY_JWT_AUDIENCE"]),
+        ({**JWT, "GATEWAY_AUTH": ""}, ["GATEWAY_JWT_ISSUER"]),
+        ({"GATEWAY_PROXY_KEY": KEY, "GATEWAY_AUTH": "dev"}, []),
+        (JWT, []),
+        ({"GATEWAY_JWT_LEEWAY_SECONDS": "1"}, []),
+    ],
+)
+def test_what_callers_would_have_to_show_if_auth_were_set_is_called_unused(
+    environ: dict[str, str], variables: list[str]
+) -> None:
+    assert [one.variable for one in load(environ).unused] == variables
+
+
 def test_a_combination_is_still_checked_beside_a_bad_value() -> None:
     assert blamed({"GATEWAY_PORT": "x", "RUNNER_BACKEND": "knative"}) == [
         "GATEWAY_PORT",
