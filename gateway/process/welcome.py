@@ -1,8 +1,10 @@
 """What a developer reads after `python -m gateway`: what to open, and what to curl."""
 
 import os
+import shlex
 import sys
 from contextlib import suppress
+from typing import Final
 
 from aiohttp import web
 
@@ -11,6 +13,8 @@ from gateway.installs.contract import Install, RegistryUnavailable
 from gateway.keys import LIVE
 from gateway.settings import DirectoryInstallsSettings, Settings
 from middleware.caller import DevAuth
+
+_UNIX: Final = "unix:"  # how a Unix socket is named, which no browser opens
 
 
 async def welcome(origin: str, settings: Settings, app: web.Application) -> None:
@@ -22,7 +26,8 @@ async def welcome(origin: str, settings: Settings, app: web.Application) -> None
     live = app[LIVE]
     words = f"Extension gateway on {origin} (backend: {live.served_by.kind})\n"
     if isinstance(settings.auth, DevAuth):
-        words += f"  console    {origin}/gateway/\n"
+        if not origin.startswith(_UNIX):
+            words += f"  console    {origin}/gateway/\n"
         if isinstance(settings.installs, DirectoryInstallsSettings):
             try:
                 for install in await live.installs.all(settings.auth.tenant):
@@ -49,8 +54,11 @@ def _about(origin: str, app: web.Application, install: Install) -> str:
         page = origin + page
     slug = install.extension_slug or install.registry_id
     first = next((one.path for one in install.endpoints or () if one.method == "GET"), "/")
-    return (
-        f"\n  {slug} {install.version or ''}\n"
-        f"    page     {page}\n"
-        f"    handler  curl -i {origin}/api/ext/{slug}{first}\n"
-    )
+    words = f"\n  {slug} {install.version or ''}\n"
+    if origin.startswith(_UNIX):
+        scheme = "https" if live.settings.listen.tls_cert else "http"
+        socket = shlex.quote(origin.removeprefix(_UNIX))
+        origin = f"--unix-socket {socket} {scheme}://localhost"
+    else:
+        words += f"    page     {page}\n"
+    return words + f"    handler  curl -i {origin}/api/ext/{slug}{first}\n"

@@ -64,6 +64,23 @@ async def test_an_index_that_cannot_be_read_stops_no_start(
         assert "acme.crm" in await _said(gateway, capfd)
 
 
+async def test_at_a_unix_socket_it_is_what_curl_takes(
+    runner: FakeRunner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_index(tmp_path, [INSTALL])
+    told = in_front_of(runner)
+    async with running(told, DirectoryInstalls(tmp_path, dev_tenant="dev")) as gateway:
+        await welcome("unix:/run/the gateway", gateway.live.settings, gateway.app)
+    handler = "curl -i --unix-socket '/run/the gateway' http://localhost/api/ext/acme.crm/hello"
+    said = capfd.readouterr().out.splitlines()
+    assert said == [
+        "Extension gateway on unix:/run/the gateway (backend: docker)",
+        "",
+        "  acme.crm 1.0.0",
+        f"    handler  {handler}",
+    ]
+
+
 async def test_in_production_it_is_one_line(
     runner: FakeRunner, capfd: pytest.CaptureFixture[str]
 ) -> None:
