@@ -256,7 +256,11 @@ class ListenVariables(Section):
     gateway_body_idle_timeout_ms: Annotated[
         Milliseconds,
         Static(),
-        Field(description="How long a client may pause: sending a body, or reading an answer."),
+        Field(
+            description="How long a client may pause: sending a body, or reading an answer. That it"
+            " reads is seen in steps of some hundred KiB only: values of a few seconds cut off"
+            " clients that read slowly."
+        ),
     ] = 15_000
     gateway_keepalive_timeout_ms: Annotated[
         Milliseconds, Static(), Field(description="How long an idle client connection is kept.")
