@@ -75,7 +75,7 @@ def read_sources(environ: Mapping[str, str]) -> Sources:
 def _read_env_file(
     path: Path, *, must_exist: bool
 ) -> tuple[Mapping[str, str] | None, tuple[SettingProblem, ...]]:
-    if not must_exist and not path.exists():
+    if not must_exist and _is_absent(path):
         return None, ()
     # Who has not set the variable is told which file it is about.
     it = "names a file that" if must_exist else f"is not set, and {DEFAULT_ENV_FILE}"
@@ -92,6 +92,16 @@ def _read_env_file(
     except UnicodeDecodeError:
         return None, (_file_problem(f"{it} is not UTF-8 text"),)
     return _parse(text, it)
+
+
+def _is_absent(path: Path) -> bool:
+    """Whether nobody put a file there. A link to nothing, or a folder that is closed to us, is
+    somebody's file: its defaults would be a gateway that trusts every caller."""
+    try:
+        path.lstat()
+    except OSError as failure:
+        return isinstance(failure, FileNotFoundError | NotADirectoryError)
+    return False
 
 
 def _parse(text: str, it: str) -> tuple[Mapping[str, str], tuple[SettingProblem, ...]]:

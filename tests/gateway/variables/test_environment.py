@@ -70,6 +70,17 @@ def test_no_env_file_is_fine() -> None:
     assert load({}).env_file is None
 
 
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [("gone", "no such file or directory"), (".env", "too many levels of symbolic links")],
+)
+def test_a_link_to_nothing_is_no_order_to_take_the_defaults(
+    tmp_path: Path, target: str, why: str
+) -> None:
+    (tmp_path / ".env").symlink_to(target)
+    assert problems({}) == [f"GATEWAY_ENV_FILE: is not set, and .env cannot be read ({why})"]
+
+
 def test_a_named_env_file_must_be_there() -> None:
     assert problems({"GATEWAY_ENV_FILE": "no-such-file"}) == [
         "GATEWAY_ENV_FILE: names a file that cannot be read (no such file or directory)"
