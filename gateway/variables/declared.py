@@ -140,7 +140,8 @@ class KnativeVariables(Section):
         PemFile | None, Field(description="Its private key, PEM.")
     ] = None
     kubeconfig: Annotated[
-        FieldValue | None,
+        str | None,
+        Accepts("names of files, as kubectl reads them"),
         Otherwise("the pod's own service account"),
         Field(description="Files that say how to reach the Serving API from outside the cluster."),
     ] = None
