@@ -152,7 +152,7 @@ def _dns_label(text: str) -> str:
 
 def _tenant(text: str) -> str:
     if not is_identifier(text):
-        raise refuse("is not a tenant id")
+        raise refuse("holds characters that an identifier cannot have, or is too long")
     return text
 
 
