@@ -1,6 +1,7 @@
 """What verbs share: JSON or a table on standard output, problems on standard error."""
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,11 +70,17 @@ def tenant_id(*besides: str) -> Callable[[click.Context, click.Parameter, str | 
 
 
 def print_json(document: object) -> None:
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    try:
+        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    except TypeError:  # a file's name that is no UTF-8
+        click.echo(json.dumps(document, indent=2))
 
 
 def print_json_line(document: object) -> None:
-    click.echo(orjson.dumps(document).decode())
+    try:
+        click.echo(orjson.dumps(document))
+    except TypeError:
+        click.echo(json.dumps(document))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -108,6 +108,12 @@ def test_check_names_variables_of_other_programs_in_one_line(tmp_path: Path) -> 
     assert notes[1:] == ["note: GATEWAY_URL, RUNNER_IMAGE are not read by this program."]
 
 
+def test_a_name_that_is_no_text_is_json_all_the_same() -> None:
+    environ = {"RUNNER_BUNDLE_DIR": os.fsdecode(b"bundles-\xff")}
+    rows = json.loads(run("check", "--json", environ=environ).stdout)["settings"]
+    assert environ["RUNNER_BUNDLE_DIR"] in {row["value"] for row in rows}
+
+
 def test_check_warns_of_a_key_that_nobody_has_to_show() -> None:
     environ = {"GATEWAY_PROXY_KEY": "0123456789abcdef"}
     assert "warning: GATEWAY_PROXY_KEY: is set, and not" in run("check", environ=environ).stdout
