@@ -259,8 +259,8 @@ class ListenVariables(Section):
         Static(),
         Field(
             description="How long a client may pause: sending a body, or reading an answer. That it"
-            " reads is seen in steps of some hundred KiB only: values of a few seconds cut off"
-            " clients that read slowly."
+            " reads is seen in steps of about 100 KiB only: who takes longer than this for one is"
+            " cut off."
         ),
     ] = 15_000
     gateway_keepalive_timeout_ms: Annotated[
