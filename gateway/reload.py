@@ -15,9 +15,9 @@ import structlog
 from gateway import settings as settings_module
 from gateway.generations.receipts import Receipt, Receipts
 from gateway.generations.swap import Committed, Refused, Swapper, ms_since
+from gateway.ignored_variables import Ignored
 from gateway.settings import SettingProblem, Settings, SettingsError
 from gateway.variables.declared import DEFAULT_ENV_FILE
-from gateway.variables.unread import Ignored
 
 _GONE: Final = SettingProblem(
     # Everything at its default would be a gateway that trusts every caller.

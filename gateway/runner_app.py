@@ -13,6 +13,7 @@ from aiohttp import web
 
 from backends.contract import Readiness
 from gateway.app import create_app
+from gateway.ignored_variables import Ignored
 from gateway.keys import LIVE
 from gateway.logs.process import ProcessLogs
 from gateway.process.serve import Alone, run
@@ -22,7 +23,6 @@ from gateway.routes.health import metrics, readyz
 from gateway.routes.json_response import json_response
 from gateway.routes.table import RUNNER_ROUTES, Access, Route
 from gateway.settings import Settings, load
-from gateway.variables.unread import Ignored
 
 
 async def healthz(request: web.Request) -> web.Response:

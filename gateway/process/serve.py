@@ -14,6 +14,7 @@ from aiohttp import web
 
 from backends.errors import BackendError
 from gateway.app import create_app
+from gateway.ignored_variables import Ignored
 from gateway.keys import LIVE, RELOADER, STATE
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
@@ -29,7 +30,6 @@ from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files
 from gateway.sockets.site import GatewaySite
 from gateway.sockets.tls import LiveCertificate, certificate_of
-from gateway.variables.unread import Ignored
 from gateway.variables.unusable import log_fields, words_of
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from gateway.generations.receipts import Receipts
+from gateway.ignored_variables import Ignored
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.done_before import done_before
@@ -30,7 +31,6 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
-from gateway.variables.unread import Ignored
 from gateway.variables.unusable import log_fields
 
 _log = structlog.get_logger("supervisor")

@@ -13,13 +13,13 @@ import structlog
 
 from gateway.generations.receipts import Receipt
 from gateway.generations.swap import PREPARE_S, Refused
+from gateway.ignored_variables import Ignored
 from gateway.reload import planned
 from gateway.settings import Settings
 from gateway.supervisor.channel import AskFailed, ChannelClosed
 from gateway.supervisor.crew import Crew
 from gateway.supervisor.process import WorkerProcess
 from gateway.supervisor.start import share_of
-from gateway.variables.unread import Ignored
 
 COMMIT_S: Final = 5.0
 ABORT_S: Final = 10.0

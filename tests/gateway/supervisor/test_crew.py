@@ -31,7 +31,7 @@ class Worker:
 @pytest.mark.parametrize(
     "why",
     [
-        StartFailed("worker_ended", 1),
+        StartFailed("worker_ended", 1, {}),
         BlockingIOError(),
         # What the standard library says when a process has been started and the thread that is
         # to wait for its end cannot be (Python 3.11).
