@@ -72,7 +72,8 @@ class HandOver:
             with tempfile.TemporaryDirectory(prefix="gateway-hand-over-") as folder:
                 successor = await self._start(str(Path(folder) / "notify"))
         except OSError as why:
-            _log.error("hand_over_failed", error=type(why).__name__, detail=why.strerror or "")
+            detail = why.strerror or str(why)
+            _log.error("hand_over_failed", error=type(why).__name__, detail=detail)
             return
         if successor is None:
             return

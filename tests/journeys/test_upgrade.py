@@ -49,6 +49,19 @@ async def test_a_successor_that_cannot_start_changes_nothing(
             assert answer.status == 200
 
 
+async def test_a_folder_whose_name_is_too_long_for_a_socket_is_named_as_the_reason(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    temporary = tmp_path / ("x" * 100)
+    temporary.mkdir()
+    env_file = {"RUNNER_BUNDLE_DIR": str(bundle_dir)}
+    environ = {"TMPDIR": str(temporary)}
+    async with gateway_process(tmp_path, environ=environ, env_file=env_file) as gateway:
+        gateway.send(signal.SIGUSR2)
+        failed = await gateway.event("hand_over_failed")
+    assert (failed["error"], failed["detail"]) == ("OSError", "AF_UNIX path too long")
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_stop_ends_what_a_hand_over_has_begun(
     tmp_path: Path, bundle_dir: Path, workers: str
