@@ -131,6 +131,9 @@ class Supervisor:
         drain_s = self._together.settings.drain_s
         _log.info("stopping", drain_s=drain_s)
         await self._reloader.aclose()
+        # Else whoever connects from now on would wait for the end, and then be reset.
+        for one in (one for group in self._by_place for one in group):
+            one.close()
         await self._crew.stop(within_s=drain_s, linger_s=self._linger_s)
         _log.info("stopped")
 

@@ -62,6 +62,19 @@ class GatewayProcess:
                     seen += 1
                 await self._news.wait()
 
+    async def until_it_refuses(self) -> None:
+        """Wait until nobody accepts connections any more."""
+        _, _, authority = self.url.partition("://")
+        host, _, port = authority.rpartition(":")
+        async with asyncio.timeout(EXIT_S):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(host, port)
+                except ConnectionRefusedError:
+                    return
+                writer.close()
+                await asyncio.sleep(0.02)
+
     async def exit_status(self) -> int:
         """Wait for the end of the process, whoever else still writes to its log."""
         async with asyncio.timeout(EXIT_S):

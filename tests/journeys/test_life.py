@@ -103,7 +103,7 @@ async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
             running = asyncio.create_task(client.get(gateway.url + HELLO))
             await runner.called()
             gateway.send(signal.SIGTERM)
-            await gateway.event("stopping")
+            await gateway.until_it_refuses()
             runner.may_answer.set()
             answer = await running
             assert answer.status == 200

@@ -187,7 +187,9 @@ async def test_a_place_that_cannot_be_filled_is_served_by_the_others(tmp_path: P
         assert "supervisor_task_failed" not in {line["event"] for line in gateway.lines}
 
 
-async def test_a_stop_finishes_what_runs_in_every_worker(tmp_path: Path, bundle_dir: Path) -> None:
+async def test_a_stop_finishes_what_runs_in_every_worker_and_takes_nothing_new(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
     async with (
         FakeRunner() as runner,
         two_workers(tmp_path, bundle_dir, runner) as gateway,
@@ -200,6 +202,7 @@ async def test_a_stop_finishes_what_runs_in_every_worker(tmp_path: Path, bundle_
         gateway.send(signal.SIGTERM)
         for worker in range(2):
             await gateway.event("stopping", worker=worker)
+        await gateway.until_it_refuses()
         runner.may_answer.set()
         for answer in await asyncio.gather(*running):
             assert answer.status == 200
