@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from contextlib import suppress
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -34,6 +35,11 @@ from gateway.variables.unusable import log_fields, words_of
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
 
+LINGER_S: Final = 1.0
+"""How long a process that stops still serves the connections it has, each to its next answer,
+before it closes those that are idle: a request may be on its way on any of them."""
+_LOOK_S: Final = 0.05
+
 _log = structlog.get_logger("serve")
 
 
@@ -42,13 +48,10 @@ class Serving:
 
     Attributes:
         stop: set it, and the process ends in order.
-        linger_s: how long connections are still served after the last accept, because
-            somebody else goes on serving the port.
     """
 
     def __init__(self, server: GatewayRunner, certificate: LiveCertificate | None) -> None:
         self.stop = asyncio.Event()
-        self.linger_s = 0.0
         self.certificate = certificate
         self._server = server
         self._sites: dict[socket.socket, GatewaySite] = {}
@@ -75,12 +78,16 @@ class Serving:
                 await self._sites.pop(one).stop()
 
     async def wind_up(self) -> None:
-        """Accept nothing more, and give what is open a little time."""
+        """Accept nothing more, and wait until every connection has ended with an answer, or for
+        LINGER_S."""
         sockets = self.sockets
         await self.accept_on(())
         for one in sockets:
             one.close()
-        await asyncio.sleep(self.linger_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while (server := self._server.server) and server.connections:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_S)
 
 
 class Host(Protocol):
@@ -128,12 +135,8 @@ class Alone:
     ) -> None:
         """See Host."""
 
-        def leave() -> None:
-            serving.linger_s = LINGER_S
-            serving.stop.set()
-
         hand_over = self._hand_over = HandOver(
-            lambda: serving.sockets, self._environ, leave, serving.stop
+            lambda: serving.sockets, self._environ, serving.stop.set, serving.stop
         )
         asking_signals.answer(signal.SIGUSR2, hand_over.asked, asyncio.get_running_loop())
         _log.info("started", origin=origin, pid=os.getpid())

@@ -24,9 +24,6 @@ from gateway.sockets.listeners import Sockets, without_inherited
 from gateway.sockets.notify import PREDECESSOR, READY, STOPPING, notify
 
 START_S: Final = 60.0
-LINGER_S: Final = 1.0
-"""How long an old process still serves the connections it has, each to its next answer, before
-it closes those that are idle: a request may be on its way on any of them."""
 _LOOK_S: Final = 0.1
 
 _log = structlog.get_logger("hand_over")

@@ -104,17 +104,17 @@ class Crew:
         for place in range(self.size):
             self._in_background(self._keep(place))
 
-    async def stop(self, *, within_s: float, linger_s: float) -> None:
+    async def stop(self, *, within_s: float) -> None:
         """Let every worker finish what runs; kill those that take longer than `within_s`."""
         self._stopping.set()
         for worker in (*self._in_place.values(), *self._leaving):
             if worker.serves.is_set():
-                worker.channel.tell("stop", linger_s=linger_s)
+                worker.channel.tell("stop")
             else:
                 worker.terminate()
         everybody = (*self._in_place.values(), *self._leaving)
         try:
-            async with asyncio.timeout(within_s + linger_s + STOP_GRACE_S):
+            async with asyncio.timeout(within_s + STOP_GRACE_S):
                 for worker in everybody:
                     await worker.ended.wait()
         except TimeoutError:

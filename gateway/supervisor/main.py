@@ -21,7 +21,7 @@ from gateway.process.env_watch import EnvWatch
 from gateway.process.version import VERSION
 from gateway.reload import Reloader
 from gateway.settings import Settings, load
-from gateway.sockets.hand_over import LINGER_S, HandOver
+from gateway.sockets.hand_over import HandOver
 from gateway.sockets.listeners import Sockets, listening, origin_of, without_inherited
 from gateway.sockets.notify import READY, notify
 from gateway.sockets.notify import VARIABLES as OF_NOTIFY
@@ -82,7 +82,6 @@ class Supervisor:
         self._env_watch = EnvWatch(settings)
         self._stop = asyncio.Event()
         self._hand_over: HandOver | None = None
-        self._linger_s = 0.0
         self._at_once: signal.Signals | None = None
         self._receipts = Receipts()
         self._crew = Crew(
@@ -134,7 +133,7 @@ class Supervisor:
         # Else whoever connects from now on would wait for the end, and then be reset.
         for one in (one for group in self._by_place for one in group):
             one.close()
-        await self._crew.stop(within_s=drain_s, linger_s=self._linger_s)
+        await self._crew.stop(within_s=drain_s)
         _log.info("stopped")
 
     def _on_signals(self) -> None:
@@ -155,14 +154,10 @@ class Supervisor:
                 worker.channel.tell("reread_certificate")
             self._reloader.signalled()
 
-        def leave() -> None:
-            self._linger_s = LINGER_S
-            self._stop.set()
-
         hand_over = self._hand_over = HandOver(
             lambda: list(dict.fromkeys(one for group in self._by_place for one in group)),
             self._environ,
-            leave,
+            self._stop.set,
             self._stop,
         )
         for number in (signal.SIGTERM, signal.SIGINT):

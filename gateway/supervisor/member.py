@@ -67,7 +67,6 @@ class Member:
         await self._channel.closed.wait()
         if not serving.stop.is_set():
             _log.error("supervisor_lost")
-            serving.linger_s = 0
             serving.stop.set()
 
     def not_started(self, why: Mapping[str, str]) -> None:
@@ -133,7 +132,6 @@ class Member:
             case "receipts" if self._receipts is not None:
                 return self._receipts.follow(*arguments["state"])
             case "stop" if self._serving is not None:
-                self._serving.linger_s = arguments["linger_s"]
                 return self._serving.stop.set()
             case "cover" if self._serving is not None:
                 return await self._cover(self._serving, arguments["places"])

@@ -21,7 +21,6 @@ from gateway.process.version import VERSION
 from gateway.process.welcome import welcome
 from gateway.reports import hear, report
 from gateway.settings import Listen, Settings
-from gateway.sockets.hand_over import LINGER_S
 from gateway.sockets.listeners import Sockets
 from gateway.supervisor.member import Member
 from gateway.supervisor.start import Start
@@ -48,8 +47,6 @@ class Worker:
         self, origin: str, settings: Settings, app: web.Application, serving: Serving
     ) -> None:
         """See Host."""
-        # Whoever stops this one alone leaves the port to the others.
-        serving.linger_s = LINGER_S
         told = await self._member.join(serving, self._by_place)
         _log.info("worker_started", pid=os.getpid(), generation=self._start.generation)
         if told.is_first:

@@ -111,6 +111,25 @@ async def test_a_stop_finishes_what_runs_and_takes_nothing_new(
             assert await gateway.exit_status() == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_what_comes_on_a_kept_connection_while_a_stop_begins_is_answered(
+    tmp_path: Path, bundle_dir: Path, workers: str
+) -> None:
+    environ = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "GATEWAY_WORKERS": workers}
+    async with (
+        gateway_process(tmp_path, environ=environ, env_file={}) as gateway,
+        ClientSession() as client,
+    ):
+        async with client.get(gateway.url + HELLO) as answer:
+            assert "connection" not in answer.headers
+        gateway.send(signal.SIGTERM)
+        await gateway.until_it_refuses()
+        async with client.get(gateway.url + HELLO) as answer:
+            assert answer.status == 200
+            assert answer.headers["connection"] == "close"
+        assert await gateway.exit_status() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_second_signal_to_stop_ends_it_at_once_and_without_a_word(
