@@ -21,6 +21,7 @@ MAX_NAMES = 1_000
 
 _PACKAGE = "alga:extension/"
 _NAME_SHOWN = 80
+_NO_HTTP = "; build without it, and ask other hosts through alga:extension/http"
 _TOO_MANY = f"more than {MAX_NAMES} names are imported"
 
 _Functions = dict[str, wit.FuncType]
@@ -82,7 +83,8 @@ def _interfaces(engine: WasmEngine, component: wit.Component) -> dict[str, _Func
             if not isinstance(kind, wit.ComponentInstanceType):
                 raise LinkRefused(f"import {name[:_NAME_SHOWN]} is no interface")
             if not name.startswith(_PACKAGE) and not wasi.is_linked(name):
-                raise LinkRefused(f"interface {name[:_NAME_SHOWN]} is not in the world")
+                hint = _NO_HTTP if name.startswith("wasi:http/") else ""
+                raise LinkRefused(f"interface {name[:_NAME_SHOWN]} is not in the world{hint}")
             left -= c.wasmtime_component_instance_type_export_count(kind.ptr(), engine.native.ptr())
             if left < 0:
                 raise LinkRefused(_TOO_MANY)

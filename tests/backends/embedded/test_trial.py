@@ -15,7 +15,8 @@ async def test_a_component_that_can_be_called_has_no_problem(tmp_path: Path) -> 
 async def test_an_import_that_is_not_in_the_world_is_named(tmp_path: Path) -> None:
     refused = wat.install(tmp_path, wat.importing("wasi:http/types@0.2.0"))
     assert await problem_with(tmp_path, refused) == (
-        "execute_link_failed: interface wasi:http/types@0.2.0 is not in the world"
+        "execute_link_failed: interface wasi:http/types@0.2.0 is not in the world;"
+        " build without it, and ask other hosts through alga:extension/http"
     )
 
 

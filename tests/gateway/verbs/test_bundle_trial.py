@@ -15,7 +15,8 @@ from tests.backends.embedded import wat
 REFUSED = wat.importing("wasi:http/types@0.2.0")
 WARNING = (
     "dist/main.wasm: cannot run in the embedded backend,"
-    " execute_link_failed: interface wasi:http/types@0.2.0 is not in the world"
+    " execute_link_failed: interface wasi:http/types@0.2.0 is not in the world; build without it,"
+    " and ask other hosts through alga:extension/http"
 )
 
 
