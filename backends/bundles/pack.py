@@ -6,6 +6,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import zstandard
 
@@ -15,16 +16,23 @@ from backends.bundles.extracted import require_page
 from backends.bundles.manifest import Manifest, parse_manifest
 from backends.files.whole import replacing
 
-_LEVEL = 19  # bundles are packed once and fetched often
+SMALLEST: Final = 19
+"""For what is packed once and fetched often: CPython as a component takes 10 s."""
+
+QUICK: Final = 3
+"""For what lasts until the next save: 0.1 s, and a quarter more bytes."""
 
 
-def pack(directory: Path, out: Path) -> str:
+def pack(directory: Path, out: Path, *, level: int = SMALLEST) -> str:
     """Write the bundle of an extension's folder to `out`, replacing it in one step.
 
     Taken are manifest.json, dist/main.wasm, and the files of dist/ui when there is such a
     folder, else of ui, as ui/...; hidden files are left out, as no bundle may hold them.
     Entries are sorted and carry neither times nor owners, so the hash tells only of content
-    (and of the zstd library's version). Blocking.
+    (and of the level and the zstd library's version). Blocking.
+
+    Args:
+        level: of the compression, SMALLEST or QUICK.
 
     Returns:
         The content hash: "sha256:" and 64 hex digits.
@@ -36,7 +44,7 @@ def pack(directory: Path, out: Path) -> str:
     """
     files = dict(sorted(_files(directory)))
     out.parent.mkdir(parents=True, exist_ok=True)
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
     with (
         replacing(out, mode=0o644) as made,
         compressor.stream_writer(made, closefd=False) as packed,

@@ -19,6 +19,7 @@ from watchfiles import watch
 
 from backends.bundles.folder import BundleError, BundleStore, pack
 from backends.bundles.manifest import ManifestError
+from backends.bundles.pack import QUICK, pack
 from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
 from gateway.installs.index import index_lock
@@ -131,7 +132,7 @@ def _wait(directory: Path, stop: threading.Event) -> None:
 def _install(directory: Path, root: Path, tenant: str) -> Install:
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "bundle.tar.zst"
-        pack(directory, archive)
+        pack(directory, archive, level=QUICK)
         return install_bundle(root, archive, tenant=tenant)
 
 

@@ -10,6 +10,8 @@ import pytest
 import zstandard
 
 from backends.bundles.folder import (
+from backends.bundles.pack import QUICK, SMALLEST
+from backends.bundles.folder import (
     BundleRejected,
     BundleStore,
     pack,
@@ -45,6 +47,17 @@ def test_packing_the_same_content_again_gives_the_same_hash(project: Path, tmp_p
         os.utime(path, (1, 1))
     (project / "ui" / "app.js").chmod(0o600)
     assert pack(project, tmp_path / "second.tar.zst") == first
+
+
+def test_a_level_changes_the_archive_and_nothing_in_it(project: Path, tmp_path: Path) -> None:
+    unpacked = []
+    for level in (SMALLEST, QUICK):
+        archive = tmp_path / f"{level}.tar.zst"
+        pack(project, archive, level=level)
+        unpacked.append(
+            zstandard.ZstdDecompressor().decompressobj().decompress(archive.read_bytes())
+        )
+    assert unpacked[0] == unpacked[1]
 
 
 def test_entries_are_sorted_whatever_order_the_folder_lists(project: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from backends.bundles.folder import BundleStore
+from backends.bundles.pack import QUICK, pack
 from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
 from gateway.verbs.bundle_dev import KEPT, NotInstalled, installs_of
@@ -92,6 +93,11 @@ def test_the_folder_is_installed_at_once_and_after_every_save(session: Session) 
     assert second.install_id == first.install_id
     page = BundleStore(session.root).open(second.content_hash).ui_root / "index.html"
     assert page.read_text() == "<p>second</p>"
+
+
+def test_what_lasts_until_the_next_save_is_packed_quickly(session: Session, tmp_path: Path) -> None:
+    archive = tmp_path / "quick.tar.zst"
+    assert session.next_install().content_hash == pack(session.folder, archive, level=QUICK)
 
 
 def test_a_save_in_place_is_noticed_too(session: Session) -> None:
