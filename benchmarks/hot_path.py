@@ -140,7 +140,7 @@ def _answers(site: Site) -> dict[bytes, bytes]:
     return {
         b"/healthz": _answer(b"application/json", b"", b"{}"),
         b"/v1/execute": _answer(b"application/json", b"", site.answer),
-        small.target.encode(): _answer(b"text/javascript", etag, small.content),
+        unquote_to_bytes(small.target): _answer(b"text/javascript", etag, small.content),
         b"304": b"HTTP/1.1 304 Not Modified\r\n" + etag + b"\r\n",
     }
 

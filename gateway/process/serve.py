@@ -25,7 +25,7 @@ from gateway.process.env_watch import EnvWatch
 from gateway.process.welcome import welcome
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
-from gateway.sockets.hand_over import LINGER_S, HandOver
+from gateway.sockets.hand_over import HandOver
 from gateway.sockets.listeners import BACKLOG, Sockets, listening, origin_of
 from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files

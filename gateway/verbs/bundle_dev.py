@@ -17,7 +17,7 @@ from typing import Final
 
 from watchfiles import watch
 
-from backends.bundles.folder import BundleError, BundleStore, pack
+from backends.bundles.folder import BundleError, BundleStore
 from backends.bundles.manifest import ManifestError
 from backends.bundles.pack import QUICK, pack
 from gateway.installs.changes import install_bundle, list_installs

@@ -9,14 +9,9 @@ import orjson
 import pytest
 import zstandard
 
-from backends.bundles.folder import (
-from backends.bundles.pack import QUICK, SMALLEST
-from backends.bundles.folder import (
-    BundleRejected,
-    BundleStore,
-    pack,
-)
+from backends.bundles.folder import BundleRejected, BundleStore
 from backends.bundles.manifest import ManifestError
+from backends.bundles.pack import QUICK, SMALLEST, pack
 from tests.backends.archives import (
     FILES,
     MANIFEST,
