@@ -16,7 +16,7 @@ import orjson
 import pybase64
 from wasmtime import wat2wasm
 
-from backends.bundles.folder import pack
+from backends.bundles.pack import pack
 from gateway.installs.changes import install_bundle
 from gateway.installs.contract import Install
 

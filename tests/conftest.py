@@ -8,7 +8,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from backends.bundles.folder import pack
+from backends.bundles.pack import pack
 from gateway.installs.changes import install_bundle
 
 HELLO = Path(__file__).parents[1] / "examples" / "hello"

@@ -8,7 +8,8 @@ import unicodedata
 from typing import Self
 
 from backends.asset_path import HTML, AssetPath, parse_asset_path
-from backends.bundles.folder import BundleError, BundleNotFound, BundleStore
+from backends.bundles.errors import BundleError, BundleNotFound
+from backends.bundles.store import BundleStore
 from backends.contract import AssetRequest, AssetResponse, Pairs
 from backends.embedded.byte_range import ByteRange, RangeNotSatisfiable, parse_range
 from backends.embedded.conditional import client_has, range_still_counts

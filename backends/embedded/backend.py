@@ -9,7 +9,7 @@ from typing import Self
 import structlog
 
 from backends.bundles import capabilities
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.contract import (
     AssetRequest,
     AssetResponse,

@@ -12,7 +12,9 @@ from typing import Final, TypeVar
 
 from wasmtime import component as wit
 
-from backends.bundles.folder import Bundle, BundleError, BundleStore
+from backends.bundles.errors import BundleError
+from backends.bundles.extracted import Bundle
+from backends.bundles.store import BundleStore
 from backends.embedded.compile_turn import compile_turn
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.compiling import DEADLINE_S, compiled

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.engine import EngineFailed, WasmEngine
 from backends.embedded.failures import GuestFailed

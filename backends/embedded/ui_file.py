@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from backends.asset_path import INDEX, AssetPath
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.embedded.file_stream import FileStream
 from backends.errors import AssetNotFound, Phase, RunnerRefusedSize
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.contract import (
     AssetRequest,
     AssetResponse,

@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from backends.bundles import capabilities
-from backends.bundles.folder import BundleNotFound, BundleStore
+from backends.bundles.errors import BundleNotFound
+from backends.bundles.store import BundleStore
 from backends.contract import is_identifier
 from gateway.installs.contract import ExtensionNotInstalled, Install
 from gateway.installs.index import index_lock, read_index, write_index

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from gateway.installs.contract import Installs
 from gateway.installs.directory import DirectoryInstalls
 from gateway.installs.http import RegistryInstalls

@@ -14,7 +14,8 @@ import structlog
 from yarl import URL
 
 from backends.bounded_body import BodyTooLarge, read_at_most
-from backends.bundles.folder import BundleError, BundleNotFound, BundleStore
+from backends.bundles.errors import BundleError, BundleNotFound
+from backends.bundles.store import BundleStore
 from gateway.installs.contract import (
     ExtensionNotInstalled,
     Install,

@@ -47,9 +47,9 @@ def bundle() -> None:
 @as_json
 def pack(directory: Path, *, out: Path | None, json: bool) -> None:
     """Pack an extension's folder into one archive and print its content hash."""
-    from backends.bundles.folder import BundleError
-    from backends.bundles.folder import pack as pack_bundle
+    from backends.bundles.errors import BundleError
     from backends.bundles.manifest import ManifestError, parse_manifest
+    from backends.bundles.pack import pack as pack_bundle
 
     target = out or Path(f"{directory.resolve().name}.tar.zst")
     with found_wrong(BundleError, ManifestError, OSError):
@@ -69,8 +69,9 @@ def pack(directory: Path, *, out: Path | None, json: bool) -> None:
 @as_json
 def verify(file: Path, *, json: bool) -> None:
     """Check an archive as an install would, without installing it."""
-    from backends.bundles.folder import BundleError, BundleStore
+    from backends.bundles.errors import BundleError
     from backends.bundles.manifest import ManifestError
+    from backends.bundles.store import BundleStore
 
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -104,9 +105,9 @@ def verify(file: Path, *, json: bool) -> None:
 @click.pass_obj
 def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -> None:
     """Install an archive, or a folder, which is packed first."""
-    from backends.bundles.folder import BundleError
-    from backends.bundles.folder import pack as pack_bundle
+    from backends.bundles.errors import BundleError
     from backends.bundles.manifest import ManifestError
+    from backends.bundles.pack import pack as pack_bundle
     from gateway.installs.changes import install_bundle
     from gateway.verbs.bundle_trial import HandlerTrials
 
@@ -187,7 +188,7 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
 @click.pass_obj
 def list_(environ: Environ, *, json: bool) -> None:
     """List what is installed."""
-    from backends.bundles.folder import BundleError
+    from backends.bundles.errors import BundleError
     from gateway.installs.changes import list_installs
 
     settings = loaded_settings(environ)
@@ -211,7 +212,7 @@ def list_(environ: Environ, *, json: bool) -> None:
 @click.pass_obj
 def remove(environ: Environ, which: str, *, json: bool) -> None:
     """Remove an install: WHICH is its id, registry id or publisher.name."""
-    from backends.bundles.folder import BundleError
+    from backends.bundles.errors import BundleError
     from gateway.installs.changes import remove_install
     from gateway.installs.contract import ExtensionNotInstalled
 
@@ -229,7 +230,8 @@ def remove(environ: Environ, which: str, *, json: bool) -> None:
 
 def _warnings(bundle_dir: Path, install: "Install") -> tuple[str, ...]:
     """What in the manifest of an installed bundle does not work as it is meant."""
-    from backends.bundles.folder import BundleError, BundleStore
+    from backends.bundles.errors import BundleError
+    from backends.bundles.store import BundleStore
 
     with suppress(BundleError):  # somebody has removed it since
         return BundleStore(bundle_dir).open(install.content_hash).manifest.warnings_here

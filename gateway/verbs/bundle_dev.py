@@ -17,9 +17,10 @@ from typing import Final
 
 from watchfiles import watch
 
-from backends.bundles.folder import BundleError, BundleStore
+from backends.bundles.errors import BundleError
 from backends.bundles.manifest import ManifestError
 from backends.bundles.pack import QUICK, pack
+from backends.bundles.store import BundleStore
 from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
 from gateway.installs.index import index_lock

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-from backends.bundles.folder import BundleError, BundleStore
+from backends.bundles.errors import BundleError
+from backends.bundles.store import BundleStore
 from backends.embedded.trial import problem_with
 
 _SHOWN = 300

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from backends.bundles.folder import BundleStore
 from backends.bundles.pack import pack
+from backends.bundles.store import BundleStore
 from backends.contract import (
     AssetResponse,
     BackendKind,

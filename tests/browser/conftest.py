@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from backends.bundles.folder import pack
+from backends.bundles.pack import pack
 from gateway.installs.changes import install_bundle
 from tests.journeys.process import GatewayProcess, gateway_process
 from tests.rigs.nextjs import PROXY_KEY, TENANT, NextApp, free_port, serving

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import FrameLocator, Page, expect
 
-from backends.bundles.folder import pack
+from backends.bundles.pack import pack
 from gateway.installs.changes import install_bundle
 from tests.browser.conftest import CLIENTS, HELLO, StartGateway
 from tests.rigs.nextjs import TENANT, NextApp

@@ -8,7 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from backends.bundles.folder import BundleStore, pack
+from backends.bundles.pack import pack
+from backends.bundles.store import BundleStore
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, User
 from backends.embedded.backend import EmbeddedBackend
 from backends.settings import EmbeddedSettings

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from backends.bundles.folder import pack
+from backends.bundles.pack import pack
 from backends.contract import AssetResponse
 from gateway.installs.changes import install_bundle
 from gateway.keys import RELOADER, STATE

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles.folder import BundleStore
 from backends.bundles.pack import pack
+from backends.bundles.store import BundleStore
 from backends.contract import BackendKind
 from backends.knative import open_knative
 from tests.backends.calls import CONTENT_HASH

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles.folder import BundleStore
 from backends.bundles.pack import pack
+from backends.bundles.store import BundleStore
 from backends.contract import AssetRequest
 from backends.errors import RunnerUnreachable
 from backends.knative import open_knative

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from tests.backends.archives import entries, write_archive
 
 

@@ -9,10 +9,8 @@ import pytest
 import zstandard
 
 from backends.bundles.archive import ArchiveLimits
-from backends.bundles.folder import (
-    BundleRejected,
-    BundleStore,
-)
+from backends.bundles.errors import BundleRejected
+from backends.bundles.store import BundleStore
 from tests.backends.archives import (
     FILES,
     Entry,

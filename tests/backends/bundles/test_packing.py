@@ -9,9 +9,10 @@ import orjson
 import pytest
 import zstandard
 
-from backends.bundles.folder import BundleRejected, BundleStore
+from backends.bundles.errors import BundleRejected
 from backends.bundles.manifest import ManifestError
 from backends.bundles.pack import QUICK, SMALLEST, pack
+from backends.bundles.store import BundleStore
 from tests.backends.archives import (
     FILES,
     MANIFEST,

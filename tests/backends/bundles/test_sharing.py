@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles.folder import (
-    BundleStore,
-)
+from backends.bundles.store import BundleStore
 from backends.files.lock import file_lock
 from tests.backends.archives import (
     FILES,
@@ -39,7 +37,7 @@ def test_many_threads_that_open_at_once_get_one_bundle(root: Path, archive: Path
 OPEN_AND_READ = """
 import sys
 from pathlib import Path
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 print("ready", flush=True)
 sys.stdin.readline()
 bundle = BundleStore(Path(sys.argv[1])).open(sys.argv[2])

@@ -8,13 +8,8 @@ import orjson
 import pytest
 import zstandard
 
-from backends.bundles.folder import (
-    BundleCorrupt,
-    BundleError,
-    BundleNotFound,
-    BundleRejected,
-    BundleStore,
-)
+from backends.bundles.errors import BundleCorrupt, BundleError, BundleNotFound, BundleRejected
+from backends.bundles.store import BundleStore
 from tests.backends.archives import (
     FILES,
     MANIFEST,

@@ -2,7 +2,8 @@
 
 import os
 
-from backends.bundles.folder import Bundle, BundleStore
+from backends.bundles.extracted import Bundle
+from backends.bundles.store import BundleStore
 from backends.contract import AssetRequest, AssetResponse
 from backends.embedded.assets import AssetFiles
 from backends.embedded.file_stream import CHUNK_BYTES

@@ -2,7 +2,8 @@
 
 import pytest
 
-from backends.bundles.folder import Bundle, BundleStore
+from backends.bundles.extracted import Bundle
+from backends.bundles.store import BundleStore
 from backends.embedded.ui_file import SMALL_FILE_BYTES
 from tests.backends.archives import entries, entry, write_archive
 from tests.backends.embedded.asset_calls import LARGE

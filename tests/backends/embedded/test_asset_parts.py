@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends.bundles.folder import Bundle, BundleStore
+from backends.bundles.extracted import Bundle
+from backends.bundles.store import BundleStore
 from backends.embedded.assets import DEFAULT_CONTENT_SECURITY_POLICY
 from tests.backends.embedded.asset_calls import APP, LARGE, ask, asset_files, body_of, fetch
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from backends.bundles.folder import Bundle, BundleStore
+from backends.bundles.extracted import Bundle
+from backends.bundles.store import BundleStore
 from backends.embedded.assets import DEFAULT_CONTENT_SECURITY_POLICY
 from backends.embedded.file_stream import CHUNK_BYTES, FileStream
 from backends.embedded.ui_file import SMALL_FILE_BYTES

@@ -10,8 +10,8 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from backends.bundles.folder import BundleStore
 from backends.bundles.pack import pack
+from backends.bundles.store import BundleStore
 from backends.contract import ExecuteContext, ExecuteRequest, ExecuteResult, Limits, User
 from backends.embedded.backend import EmbeddedBackend
 from backends.settings import EmbeddedSettings, HostApiSettings

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from wasmtime import component as wit
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.embedded.compiled_cache import CompiledCache
 from backends.embedded.compiling import compiled
 from backends.embedded.engine import WasmEngine

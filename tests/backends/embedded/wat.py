@@ -6,8 +6,8 @@ from pathlib import Path
 import orjson
 from wasmtime import wat2wasm
 
-from backends.bundles.folder import BundleStore
 from backends.bundles.pack import pack
+from backends.bundles.store import BundleStore
 
 _TYPES = """
   (type $header-t (record (field "name" string) (field "value" string)))

@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.embedded.assets import AssetFiles
 from gateway.asset_cache.cache import AssetCache
 from gateway.asset_cache.variants import CODINGS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles.folder import pack
+from backends.bundles.pack import pack
 from gateway.doctor.findings import Level
 from gateway.installs.changes import install_bundle
 from gateway.installs.contract import Install

@@ -11,7 +11,8 @@ import orjson
 import pytest
 from wasmtime import wat2wasm
 
-from backends.bundles.folder import BundleNotFound, BundleRejected, BundleStore
+from backends.bundles.errors import BundleNotFound, BundleRejected
+from backends.bundles.store import BundleStore
 from gateway.installs.changes import install_bundle, list_installs, remove_install
 from gateway.installs.contract import ExtensionNotInstalled, RegistryUnavailable
 from gateway.installs.directory import DirectoryInstalls

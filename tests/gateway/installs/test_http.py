@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from backends.bundles.folder import BundleStore
+from backends.bundles.store import BundleStore
 from backends.contract import SecretEnvelope
 from gateway.installs.contract import ExtensionNotInstalled, Install, RegistryUnavailable
 from gateway.installs.factory import open_installs as open_installs_of

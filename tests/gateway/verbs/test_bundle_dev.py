@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.bundles.folder import BundleStore
 from backends.bundles.pack import QUICK, pack
+from backends.bundles.store import BundleStore
 from gateway.installs.changes import install_bundle, list_installs
 from gateway.installs.contract import Install
 from gateway.verbs.bundle_dev import KEPT, NotInstalled, installs_of

@@ -20,20 +20,9 @@ from typing import BinaryIO, TypeVar
 from backends.bundles.archive import ArchiveLimits
 from backends.bundles.errors import BundleCorrupt, BundleError, BundleNotFound, BundleRejected
 from backends.bundles.extracted import Bundle, ExtractedBundles
-from backends.bundles.pack import pack
 from backends.files.lock import LOCK_DEADLINE_S, file_lock
 from backends.files.whole import sync_folder
 from backends.ui_url import is_content_hash
-
-__all__ = [
-    "Bundle",
-    "BundleCorrupt",
-    "BundleError",
-    "BundleNotFound",
-    "BundleRejected",
-    "BundleStore",
-    "pack",
-]
 
 DEFAULT_LIMITS = ArchiveLimits()
 
