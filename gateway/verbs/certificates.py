@@ -6,7 +6,6 @@ even when its key gets lost.
 """
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from backends.files.whole import replacing
 
 NAMES: Final = ("localhost", "127.0.0.1", "::1")
 AUTHORITY_DAYS: Final = 3650
@@ -65,13 +66,12 @@ def make_certificates(folder: Path) -> Certificates:
     )
     if authority is None or is_new:
         authority = _new_authority(now)
-        _write(key_file, _pem(authority.key), mode=0o600)
-        _write(certificate_file, _public(authority.certificate), mode=0o644)
+        _write_both(key_file, _pem(authority.key), certificate_file, _public(authority.certificate))
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _server_certificate(authority, key, now)
     server, server_key = folder / "server.pem", folder / "server-key.pem"
-    _write(server_key, _pem(key), mode=0o600)
-    _write(server, _public(certificate) + _public(authority.certificate), mode=0o644)
+    chain = _public(certificate) + _public(authority.certificate)
+    _write_both(server_key, _pem(key), server, chain)
     return Certificates(
         authority=certificate_file,
         server=server,
@@ -199,11 +199,12 @@ def _read(file: Path) -> bytes:
         return opened.read(_MAX_PEM_BYTES)
 
 
-def _write(file: Path, content: bytes, *, mode: int) -> None:
-    """Beside the old file, then over it; nobody else may read a key even for a moment."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
-    draft.replace(file)
+def _write_both(key_file: Path, key: bytes, certificate_file: Path, certificate: bytes) -> None:
+    """The key in its place before its certificate, and neither where the disk has no room."""
+    with (
+        replacing(certificate_file, mode=0o644) as of_certificate,
+        replacing(key_file, mode=0o600) as of_key,
+    ):
+        of_certificate.write(certificate)
+        of_certificate.flush()
+        of_key.write(key)

@@ -163,6 +163,6 @@ async def test_a_runner_that_does_not_answer_leaves_it_open(
 
 
 async def test_where_no_runner_is_configured_another_check_says_so() -> None:
-    findings = await visit(RUNNER_BACKEND="docker", DOCKER_HOST="no-address-at-all")
+    findings = await visit(RUNNER_BACKEND="docker", DOCKER_HOST="unix:///no/engine.sock")
     assert of(findings, "token") == []
     assert the_one(findings, "runner", "not healthy").why == "calls are refused"

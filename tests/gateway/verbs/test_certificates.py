@@ -1,6 +1,7 @@
 """Certificates for loopback: believed there by whoever trusts the authority, and nowhere else."""
 
 import asyncio
+import resource
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,6 +87,27 @@ def test_keys_are_for_their_owner_alone_and_nothing_is_left_over(tmp_path: Path)
         "server.pem": 0o644,
         "server-key.pem": 0o600,
     }
+
+
+@pytest.mark.parametrize("room", [300, 1000], ids=["for keys alone", "for no chain"])
+def test_without_room_for_a_certificate_nothing_has_changed(tmp_path: Path, room: int) -> None:
+    # A file may be no longer: what a full disk comes to, without one.
+    made, empty = tmp_path / "made", tmp_path / "empty"
+    make_certificates(made)
+    empty.mkdir()
+    before = {file.name: file.read_bytes() for file in made.iterdir()}
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))
+    try:
+        for folder in (made, empty):
+            with pytest.raises(OSError, match="File too large"):
+                make_certificates(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    left = {file.name for file in empty.iterdir()}
+    assert left == (set() if room == 300 else {"ca.pem", "ca-key.pem"})
+    make_certificates(empty)
 
 
 def test_a_second_time_the_authority_stays_and_the_server_is_new(tmp_path: Path) -> None:
