@@ -29,7 +29,7 @@ from gateway.sockets.hand_over import HandOver
 from gateway.sockets.listeners import BACKLOG, Sockets, listening, origin_of
 from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files
-from gateway.sockets.site import GatewaySite
+from gateway.sockets.site import GatewaySite, serve_accepted
 from gateway.sockets.tls import LiveCertificate, certificate_of
 from gateway.variables.unusable import log_fields, words_of
 
@@ -78,16 +78,30 @@ class Serving:
                 await self._sites.pop(one).stop()
 
     async def wind_up(self) -> None:
-        """Accept nothing more, and wait until every connection has ended with an answer, or for
-        LINGER_S."""
+        """Accept who has connected already and nobody else, and wait until every connection has
+        ended with an answer, or for LINGER_S."""
         sockets = self.sockets
         await self.accept_on(())
-        for one in sockets:
-            one.close()
+        last = [each for one in sockets for each in _last_of(one)]
+        context = None if self.certificate is None else self.certificate.context
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
+                await asyncio.gather(
+                    *(serve_accepted(self._server, each, context) for each in last),
+                    return_exceptions=True,
+                )
                 while (server := self._server.server) and server.connections:  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_S)
+
+
+def _last_of(listener: socket.socket) -> Sockets:
+    """Close it, and take those who wait at it: they would be reset, with what they have sent."""
+    listener.setblocking(False)
+    last: list[socket.socket] = []
+    with listener, suppress(OSError):
+        while len(last) < BACKLOG:  # no more can wait
+            last.append(listener.accept()[0])
+    return last
 
 
 class Host(Protocol):

@@ -1,7 +1,9 @@
 """aiohttp's site on a socket, without a limit that the event loop has for connections with TLS."""
 
 import asyncio
-from typing import Final, cast
+import socket
+import ssl
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -20,7 +22,19 @@ class GatewaySite(web.SockSite):
         self._server = await asyncio.get_running_loop().create_server(
             cast(web.Server, self._runner.server),
             sock=self._sock,
-            ssl=self._ssl_context,
             backlog=self._backlog,
-            ssl_shutdown_timeout=None if self._ssl_context is None else _A_DAY_S,
+            **_tls(self._ssl_context),
         )
+
+
+async def serve_accepted(
+    runner: web.BaseRunner, connection: socket.socket, context: ssl.SSLContext | None
+) -> None:
+    """Serve one connection as a site would that had accepted it. Raises OSError when it is lost."""
+    server = cast(web.Server, runner.server)
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(server, connection, **_tls(context))
+
+
+def _tls(context: ssl.SSLContext | None) -> dict[str, Any]:
+    return {"ssl": context, "ssl_shutdown_timeout": None if context is None else _A_DAY_S}

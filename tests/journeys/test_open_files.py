@@ -21,7 +21,11 @@ async def test_a_full_table_of_open_files_is_told_once(
     repository = str(Path(__file__).parents[2])
     if loop == "asyncio":
         (tmp_path / "uvloop.py").write_text(HIDDEN)
-    environ = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "PYTHONPATH": f"{tmp_path}:{repository}"}
+    environ = {
+        "RUNNER_BUNDLE_DIR": str(bundle_dir),
+        "PYTHONPATH": f"{tmp_path}:{repository}",
+        "GATEWAY_PROBE_INTERVAL_MS": "60000",  # a probe opens a file, and would tell of it, too
+    }
     async with (
         gateway_process(tmp_path, environ=environ, env_file={}) as gateway,
         ClientSession() as client,
