@@ -70,7 +70,13 @@ class EmbeddedBackend:
         self._settings = settings
         self._engine = engine
         self._services = services
-        self._guests = Guests(engine, bundles, compiled, host_functions)
+        self._guests = Guests(
+            engine,
+            bundles,
+            compiled,
+            host_functions,
+            max_waiting=settings.max_concurrency + settings.max_queue,
+        )
         self._pool = GuestPool(
             max_concurrency=settings.max_concurrency, max_queue=settings.max_queue
         )
@@ -125,22 +131,22 @@ class EmbeddedBackend:
 
     async def _execute(self, request: ExecuteRequest) -> ExecuteResult:
         until = time.monotonic() + request.timeout_s
-        with self._pool.place():
-            try:
-                return await self._run(request, until)
-            except GuestFailed as failure:
-                _log.warning(
-                    "guest_failed",
-                    request_id=request.request_id,
-                    tenant=request.context.tenant_id,
-                    extension=request.context.extension_id,
-                    error=failure.error,
-                    detail=failure.detail,
-                )
-                return ExecuteResult(status=failure.status, error=failure.error)
+        try:
+            guest = await self._guest(request)  # waits in a line of its own: it may be compiled
+            with self._pool.place():
+                return await self._run(guest, request, until)
+        except GuestFailed as failure:
+            _log.warning(
+                "guest_failed",
+                request_id=request.request_id,
+                tenant=request.context.tenant_id,
+                extension=request.context.extension_id,
+                error=failure.error,
+                detail=failure.detail,
+            )
+            return ExecuteResult(status=failure.status, error=failure.error)
 
-    async def _run(self, request: ExecuteRequest, until: float) -> ExecuteResult:
-        guest = await self._guest(request)
+    async def _run(self, guest: Guest, request: ExecuteRequest, until: float) -> ExecuteResult:
         if unknown := capabilities.unknown(request.providers):
             names = ", ".join(map(ascii, sorted(unknown)))
             raise GuestFailed("unknown_capabilities", names, status=400)

@@ -50,7 +50,7 @@ class GuestPool:
 
     @property
     def calls(self) -> int:
-        """Calls admitted: preparing, waiting for a thread, or running."""
+        """Calls admitted: waiting for a thread, or running."""
         return self._calls
 
     @contextmanager

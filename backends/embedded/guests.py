@@ -22,11 +22,12 @@ from backends.embedded.engine import WasmEngine
 from backends.embedded.failures import GuestFailed
 from backends.embedded.linking import HostTable
 from backends.embedded.prepared import PreparedGuest, prepare
-from backends.errors import Phase, RunnerUnreachable
+from backends.errors import Phase, RunnerOverloaded, RunnerUnreachable
 
 _T = TypeVar("_T")
 
 _MAX_GUESTS = 32
+_MAX_WAITING = 64
 _THREADS = 2
 _COMPILED_AT_ONCE = 2
 TRANSIENT: Final = {"bundle_fetch_failed": 0.0, "engine_init_failed": 10.0}
@@ -40,6 +41,14 @@ class Guest:
 
     prepared: PreparedGuest
     declared: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Coming:
+    """A guest that is being loaded, and how many wait for it."""
+
+    task: asyncio.Task[Guest]
+    waiting: int = 0
 
 
 class Guests:
@@ -57,6 +66,7 @@ class Guests:
         table: HostTable,
         *,
         max_guests: int = _MAX_GUESTS,
+        max_waiting: int = _MAX_WAITING,
     ) -> None:
         self._engine = engine
         self._bundles = bundles
@@ -64,7 +74,8 @@ class Guests:
         self._table = table
         self._max_guests = max_guests
         self._known: OrderedDict[str, Guest | GuestFailed] = OrderedDict()
-        self._coming: dict[str, asyncio.Task[Guest]] = {}
+        self._max_waiting = max_waiting
+        self._coming: dict[str, _Coming] = {}
         self._closed = False
         self._compilers = asyncio.Semaphore(_COMPILED_AT_ONCE)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guest-opening")
@@ -89,6 +100,7 @@ class Guests:
             GuestFailed: bundle_fetch_failed, execute_no_handler, execute_link_failed, or
                 execute_failed when the component does not compile, or
                 engine_init_failed, a fault of this program or machine.
+            RunnerOverloaded: too many wait for the same guest already.
             RunnerUnreachable: this was closed.
         """
         if (known := self.known(content_hash)) is not None:
@@ -96,24 +108,29 @@ class Guests:
         key = content_hash.lower()
         if self._closed:
             raise RunnerUnreachable("closed", phase=Phase.ADMIT)
-        task = self._coming.get(key)
-        if task is None:
-            task = self._coming[key] = asyncio.create_task(self._load(key))
-            task.add_done_callback(lambda task: self._loaded(key, task))
+        coming = self._coming.get(key)
+        if coming is None:
+            coming = self._coming[key] = _Coming(asyncio.create_task(self._load(key)))
+            coming.task.add_done_callback(lambda task: self._loaded(key, task))
+        if coming.waiting >= self._max_waiting:
+            raise RunnerOverloaded("queue_full", retry_after_s=1)
+        coming.waiting += 1
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(coming.task)
         except asyncio.CancelledError:
-            if task.cancelled():
+            if coming.task.cancelled():
                 raise RunnerUnreachable("closed", phase=Phase.ADMIT) from None
             raise
+        finally:
+            coming.waiting -= 1
 
     async def aclose(self) -> None:
         """Forget everything, and end what is being compiled."""
         self._closed = True
-        coming = tuple(self._coming.values())
-        for task in coming:
+        tasks = [coming.task for coming in self._coming.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*coming, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._known.clear()
 

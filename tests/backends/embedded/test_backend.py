@@ -204,6 +204,25 @@ async def test_secrets_are_opened_before_the_guest_runs(
     assert "s3cret" not in repr(logs)
 
 
+async def test_calls_that_wait_for_a_component_hold_up_only_their_own(
+    backend: EmbeddedBackend, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_done(_component: Path) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    ready, coming = asking(wat.ECHO), asking(wat.URL)
+    await backend.warm(ready.context.content_hash)
+    monkeypatch.setattr("backends.embedded.guests.compiled", never_done)
+    waiting = [asyncio.create_task(backend.execute(coming)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(RunnerOverloaded):
+        await backend.execute(coming)
+    assert (await backend.execute(ready)).status == 200
+    for call in waiting:
+        call.cancel()
+
+
 async def test_a_full_queue_refuses_at_once(
     backend: EmbeddedBackend, asking: Asking, host: Host
 ) -> None:
