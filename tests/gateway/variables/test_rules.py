@@ -93,7 +93,7 @@ def test_a_contradiction_is_blamed_on_the_variable_to_change(
         {"RUNNER_BACKEND": "docker", "DOCKER_HOST": "ssh://a", "RUNNER_DOCKER_HOST": "http://b"},
         {"RUNNER_BACKEND": "docker", "DOCKER_HOST": "ssh://a", "RUNNER_BASE_URL": "http://b"},
         {"DOCKER_HOST": "ssh://me@host"},
-        {"KUBECONFIG": "/home/jürgen/.kube/config"},
+        {"KUBECONFIG": "/srv/jürgen/.kube/config"},
         {"RUNNER_BACKEND": "embedded", "RUNNER_BASE_URL": "http://unused"},
         {"GATEWAY_HOST": "localhost"},
         {"GATEWAY_HOST": "::1"},
