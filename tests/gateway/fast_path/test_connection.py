@@ -145,6 +145,8 @@ async def test_past_the_limit_even_a_repeated_question_is_refused(runner: FakeRu
         for _ in range(2):
             wire.send(SCRIPT)
             assert (await wire.answer()).status == 200
+        while not runner.asked.empty():
+            await asked(runner)  # for the file
         runner.may_answer.clear()
         async with wire_to(gateway.port) as other:
             other.send(CALL)
