@@ -1,6 +1,7 @@
 """From variables to settings: defaults, backends, comparison, and what may be shown."""
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -322,6 +323,7 @@ def one_core() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_core")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone binds a process to cores")
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a machine with two cores")
 def test_only_cores_that_the_process_may_use_are_counted() -> None:
     settings = load({"GATEWAY_WORKERS": "auto"})

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.journeys.test_life import HELLO
 HIDDEN = "raise ImportError\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process, and reads /proc")
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 async def test_a_full_table_of_open_files_is_told_once(
     tmp_path: Path, bundle_dir: Path, loop: str

@@ -15,6 +15,9 @@ from backends.embedded.compiling import compiled
 from backends.embedded.failures import GuestFailed
 from tests.backends.embedded import wat
 
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+bounds_memory = pytest.mark.skipif(sys.platform == "darwin", reason="macOS bounds no memory")
+
 WHERE_MEMORY_CANNOT_BE_BOUNDED = """
 import resource, runpy, sys
 
@@ -61,6 +64,7 @@ async def refusal(component: Path, **bounds: int) -> tuple[str, str]:
     return caught.value.error, caught.value.detail
 
 
+@bounds_memory
 async def test_more_memory_than_allowed_is_refused_without_a_word_on_standard_error(
     greedy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +79,7 @@ async def test_more_cpu_time_than_allowed_is_refused(tmp_path: Path) -> None:
     assert await refusal(component, max_cpu_s=1) == ("execute_failed", detail)
 
 
+@reads_proc
 async def test_one_that_hangs_is_ended(greedy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # No component is known that makes it hang, so no time at all stands in.
     monkeypatch.setattr("backends.embedded.compiling.DEADLINE_S", 0.0)
@@ -96,6 +101,7 @@ async def test_a_process_that_cannot_work_is_no_fault_of_the_component(tmp_path:
     assert "No such file" in detail
 
 
+@reads_proc
 async def test_one_that_the_system_ends_for_want_of_memory_is_no_fault_of_the_component(
     greedy: Path,
 ) -> None:
@@ -107,6 +113,7 @@ async def test_one_that_the_system_ends_for_want_of_memory_is_no_fault_of_the_co
     assert (error, "without memory" in detail) == ("engine_init_failed", True)
 
 
+@reads_proc
 async def test_nothing_goes_on_compiling_for_nobody(greedy: Path) -> None:
     task = asyncio.create_task(compiled(greedy))
     while not compilers_of(greedy):  # noqa: ASYNC110 - another process sets no event

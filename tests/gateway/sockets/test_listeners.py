@@ -16,6 +16,8 @@ from gateway.variables.unusable import UnusableHere
 
 ROOT = Path(__file__).parents[3]
 
+spread_by_the_kernel = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone does it")
+
 
 def closed_after(stack: ExitStack, shares: list[Sockets]) -> list[Sockets]:
     for one in {each for share in shares for each in share}:
@@ -23,6 +25,7 @@ def closed_after(stack: ExitStack, shares: list[Sockets]) -> list[Sockets]:
     return shares
 
 
+@spread_by_the_kernel
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_every_process_has_its_own_socket_on_one_port(host: str) -> None:
     listen = Listen(host=host, port=0)
@@ -155,6 +158,7 @@ def test_as_many_sockets_as_are_passed_are_taken() -> None:
         assert told.stdout.endswith(f" [{list(range(3, 3 + 128))}]\n"), told.stderr
 
 
+@spread_by_the_kernel
 def test_passed_sockets_are_dealt_out_whole() -> None:
     with ExitStack() as stack:
         shares = listening(Listen(host="127.0.0.1", port=0), {}, shares=3)
