@@ -103,6 +103,7 @@ class EmbeddedSettings:
     processes: int = 0  # 0: this one
     public_base: str = "/runner"
     memory_mb: int = 256
+    compile_memory_mb: int = 768
     max_concurrency: int = 2
     max_queue: int = 64
     egress_allowlist: tuple[str, ...] = ()  # hosts; a leading dot is not needed for subdomains
@@ -126,6 +127,7 @@ class EmbeddedSettings:
         return {
             "bundle_dir": self.bundle_dir.name,
             "memory_mb": self.memory_mb,
+            "compile_memory_mb": self.compile_memory_mb,
             "max_concurrency": self.max_concurrency,
             "max_queue": self.max_queue,
             "egress_allowlist": list(self.egress_allowlist),

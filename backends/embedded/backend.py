@@ -75,6 +75,7 @@ class EmbeddedBackend:
             bundles,
             compiled,
             host_functions,
+            compile_memory_mb=settings.compile_memory_mb,
             max_waiting=settings.max_concurrency + settings.max_queue,
         )
         self._pool = GuestPool(

@@ -43,12 +43,17 @@ def main(file: Path, max_memory_mb: int, max_cpu_s: int) -> int:
     except wasmtime.WasmtimeError as error:
         return _refuse(str(error))
     except MemoryError:
-        return _refuse(f"it takes more than {max_memory_mb} MiB of memory")
+        return _refuse(out_of_memory(max_memory_mb))
     if len(code) > MAX_CODE_MB * _MIB:
         return _refuse(f"its code is larger than {MAX_CODE_MB} MiB")
     sys.stdout.buffer.write(code)
     sys.stdout.buffer.flush()
     return os.EX_OK
+
+
+def out_of_memory(max_memory_mb: int) -> str:
+    """Why a component that needs more is refused."""
+    return f"it takes more than {max_memory_mb} MiB of memory (RUNNER_COMPILE_MEMORY_MB)"
 
 
 def _limit(what: int, bound: int) -> None:

@@ -7,11 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from backends.embedded.compile_child import REFUSED
+from backends.embedded.compile_child import REFUSED, out_of_memory
 from backends.embedded.failures import GuestFailed
-
-MAX_MEMORY_MB: Final = 768
-"""CPython as a component of 18 MB takes 470, the sample's QuickJS 90."""
 
 MAX_CPU_S: Final = 60
 """CPython takes 11 on one core of today, the sample's QuickJS 1.3."""
@@ -22,9 +19,7 @@ DEADLINE_S: Final = 120.0
 _OUT_OF_MEMORY: Final = b"memory allocation of"  # how the engine ends its process then
 
 
-async def compiled(
-    component: Path, *, max_memory_mb: int = MAX_MEMORY_MB, max_cpu_s: int = MAX_CPU_S
-) -> bytes:
+async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_CPU_S) -> bytes:
     """The code of a component, in the form that an engine with our settings loads.
 
     Cancelling this ends the process.
@@ -70,7 +65,7 @@ async def compiled(
     if status == -signal.SIGXCPU:
         raise _refused(f"it takes more than {max_cpu_s} s of CPU time")
     if _OUT_OF_MEMORY in said:
-        raise _refused(f"it takes more than {max_memory_mb} MiB of memory")
+        raise _refused(out_of_memory(max_memory_mb))
     raise _refused(f"the compiler ended by {signal.Signals(-status).name}")
 
 

@@ -65,6 +65,7 @@ class Guests:
         compiled: CompiledCache,
         table: HostTable,
         *,
+        compile_memory_mb: int,
         max_guests: int = _MAX_GUESTS,
         max_waiting: int = _MAX_WAITING,
     ) -> None:
@@ -72,6 +73,7 @@ class Guests:
         self._bundles = bundles
         self._compiled = compiled
         self._table = table
+        self._compile_memory_mb = compile_memory_mb
         self._max_guests = max_guests
         self._known: OrderedDict[str, Guest | GuestFailed] = OrderedDict()
         self._max_waiting = max_waiting
@@ -181,7 +183,7 @@ class Guests:
             if (component := await self._in_thread(self._compiled.load, sha256)) is not None:
                 return component
             async with self._compilers:
-                code = await compiled(source)
+                code = await compiled(source, max_memory_mb=self._compile_memory_mb)
             return await self._in_thread(self._keep, sha256, code)
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:

@@ -68,6 +68,7 @@ def embedded_settings(values: Variables) -> EmbeddedSettings:
         processes=values.runner_processes,
         public_base=values.runner_public_base,
         memory_mb=values.runner_memory_mb,
+        compile_memory_mb=values.runner_compile_memory_mb,
         max_concurrency=values.runner_max_concurrency or 1,
         max_queue=values.runner_max_queue,
         egress_allowlist=values.ext_egress_allowlist,

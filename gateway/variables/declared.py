@@ -11,39 +11,30 @@ from pydantic import Field
 
 from backends.contract import BackendKind
 from gateway.variables.docker import DockerVariables
+from gateway.variables.embedded import EmbeddedVariables
 from gateway.variables.file_forms import (
     Folder,
-    PemFile,
     ReadableFile,
     RenewedSecretFile,
-    SecretFile,
 )
 from gateway.variables.forms import (
-    Authority,
     Bytes,
     Count,
-    DnsLabel,
-    EgressHosts,
-    FieldValue,
     HttpUrl,
     ListenHost,
-    Megabytes,
     Milliseconds,
     Origins,
     Port,
-    ProcessCount,
     PublicBase,
-    QueueLength,
-    RunnerUrl,
     Seconds,
     Tenant,
-    Threads,
     Token,
     Whole,
     Word,
     WorkerCount,
 )
 from gateway.variables.jwt import JwtVariables
+from gateway.variables.knative import KnativeVariables
 from gateway.variables.marks import Accepts, Otherwise, Section, Static
 
 DEFAULT_ENV_FILE: Final = ".env"
@@ -89,141 +80,6 @@ class RunnerVariables(Section):
     runner_idle_timeout_ms: Annotated[
         Milliseconds, Field(description="How long an answer under way may pause.")
     ] = 15_000
-
-
-class KnativeVariables(Section):
-    """The knative backend"""
-
-    runner_base_url: Annotated[
-        RunnerUrl | None,
-        Field(description="The runner's address; required by knative, a fallback for docker."),
-    ] = None
-    runner_knative_host: Annotated[
-        Authority | None,
-        Field(description="`Host` and server name, when the base URL is the ingress."),
-    ] = None
-    runner_knative_token_file: Annotated[
-        SecretFile | None, Field(description="Projected token, sent as `Authorization: Bearer`.")
-    ] = None
-    runner_knative_token_audience: Annotated[
-        FieldValue | None,
-        Otherwise("any but the Kubernetes API's"),
-        Field(description="Whom that token must be for, when it is a JWT."),
-    ] = None
-    runner_knative_namespace: Annotated[
-        DnsLabel | None, Field(description="The namespace of the runner's Knative service.")
-    ] = None
-    runner_knative_service: Annotated[
-        DnsLabel | None,
-        Field(description="Its name: the Serving API is read for its address and state."),
-    ] = None
-    runner_knative_cold_start_ms: Annotated[
-        Milliseconds | None,
-        Otherwise("none: whoever meets no runner is told at once"),
-        Field(description="How long a call may wait for a runner to start."),
-    ] = None
-    runner_knative_warm_on_page: Annotated[
-        Literal["true", "false"],
-        Word,
-        Accepts("true or false"),
-        Field(description="Whether fetching an extension's page warms its handler."),
-    ] = "false"
-    runner_knative_ca_file: Annotated[
-        PemFile | None,
-        Otherwise("the system's authorities"),
-        Field(description="Authorities that the ingress's certificate may come from, PEM."),
-    ] = None
-    runner_knative_client_cert: Annotated[
-        PemFile | None, Field(description="Certificate shown to the ingress, PEM.")
-    ] = None
-    runner_knative_client_key: Annotated[
-        PemFile | None, Field(description="Its private key, PEM.")
-    ] = None
-    kubeconfig: Annotated[
-        str | None,
-        Accepts("names of files, as kubectl reads them"),
-        Otherwise("the pod's own service account"),
-        Field(description="Files that say how to reach the Serving API from outside the cluster."),
-    ] = None
-    kubernetes_service_host: Annotated[
-        FieldValue | None, Field(description="The Kubernetes API; set in every pod.")
-    ] = None
-    kubernetes_service_port: Annotated[
-        FieldValue | None, Field(description="Its port; set in every pod.")
-    ] = None
-
-
-class EmbeddedVariables(Section):
-    """The embedded backend, and the `runner` verb"""
-
-    runner_bundle_dir: Annotated[
-        Folder,
-        Field(
-            description="Where bundles and their files live; also what extensions store, unless"
-            " the host application keeps it."
-        ),
-    ] = Path(".gateway/bundles")
-    runner_memory_mb: Annotated[
-        Megabytes,
-        Field(
-            description="The limit of each linear memory of an extension's call. It has one or two"
-            " as a rule, and at most four."
-        ),
-    ] = 256
-    runner_max_concurrency: Annotated[
-        Threads | None,
-        Otherwise("one for each core it may use"),
-        Field(description="How many calls run at once, shared out among workers."),
-    ] = None
-    runner_max_queue: Annotated[
-        QueueLength,
-        Field(description="How many calls may wait for their turn, shared out among workers."),
-    ] = 64
-    runner_processes: Annotated[
-        ProcessCount,
-        Field(
-            description="How many processes of its own run extensions, shared out among workers;"
-            " 0: the gateway's own process runs them."
-        ),
-    ] = 0
-    ext_egress_allowlist: Annotated[
-        EgressHosts,
-        Otherwise("none: every request is denied"),
-        Field(description="Hosts that extensions may fetch from, with their subdomains."),
-    ] = ()
-    ext_ui_content_security_policy: Annotated[
-        FieldValue | None, Field(description="Replaces the default policy of UI pages.")
-    ] = None
-    ext_ui_frame_ancestors: Annotated[
-        FieldValue | None, Field(description="Who may frame UI pages, added to the default policy.")
-    ] = None
-    ext_static_max_file_bytes: Annotated[
-        Bytes | None,
-        Otherwise("no limit"),
-        Field(description="The largest UI file that is served."),
-    ] = None
-    ui_proxy_base_url: Annotated[
-        HttpUrl | None, Field(description="Where the capability `cap:ui.proxy` leads.")
-    ] = None
-    ui_proxy_timeout_ms: Annotated[
-        Milliseconds, Field(description="The budget of one such call.")
-    ] = 5_000
-    storage_api_base_url: Annotated[
-        HttpUrl | None,
-        Otherwise("`REGISTRY_BASE_URL`"),
-        Field(
-            description="The host application's internal API, with or without the `/api` of its"
-            " paths: its data for extensions, and what they store."
-        ),
-    ] = None
-    runner_storage_api_token: Annotated[
-        Token | None,
-        Otherwise("`RUNNER_SERVICE_TOKEN`, or its file's"),
-        Field(repr=False, description="Proves to that API that a runner calls."),
-    ] = None
-    port: Annotated[
-        Port, Static(), Field(description="Where the `runner` verb listens; `serve` ignores it.")
-    ] = 8080
 
 
 class ListenVariables(Section):

@@ -126,12 +126,13 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
             archive,
             tenant=tenant or settings.variables.gateway_dev_tenant,
         )
+    if not json:
+        click.echo(f"installed {_line(done)}")  # before the trial, which may compile for long
     warnings = _warnings(settings.embedded.bundle_dir, done)
-    warnings += HandlerTrials(settings.embedded.bundle_dir).warnings(done.content_hash)
+    warnings += HandlerTrials(settings.embedded).warnings(done.content_hash)
     if json:
         print_json({"ok": True, "install": _facts(done), "warnings": warnings})
     else:
-        click.echo(f"installed {_line(done)}")
         _warn(warnings)
 
 
@@ -154,7 +155,7 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
 
     settings = loaded_settings(environ)
     log_errors_only()
-    trials = HandlerTrials(settings.embedded.bundle_dir)
+    trials = HandlerTrials(settings.embedded)
     if not settings.ui_reload:
         click.echo("note: open pages reload by themselves with EXT_UI_RELOAD=true", err=True)
     stop = threading.Event()
@@ -167,19 +168,19 @@ def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) ->
         stop=stop,
     )
     for state in states:
-        warnings: tuple[str, ...] = ()
         if isinstance(state, NotInstalled):
-            document: Mapping[str, object] = {"ok": False, "problem": state.problem}
-            line = f"not installed: {state.problem}"
-        else:
-            warnings = _warnings(settings.embedded.bundle_dir, state)
-            warnings += trials.warnings(state.content_hash)
-            document = {"ok": True, "install": _facts(state), "warnings": warnings}
-            line = f"installed {_line(state)}: {state.content_hash}"
+            if json:
+                print_json_line({"ok": False, "problem": state.problem})
+            else:
+                click.echo(f"not installed: {state.problem}")
+            continue
+        if not json:  # before the trial, which may compile for long
+            click.echo(f"installed {_line(state)}: {state.content_hash}")
+        warnings = _warnings(settings.embedded.bundle_dir, state)
+        warnings += trials.warnings(state.content_hash)
         if json:
-            print_json_line(document)
+            print_json_line({"ok": True, "install": _facts(state), "warnings": warnings})
         else:
-            click.echo(line)
             _warn(warnings)
 
 

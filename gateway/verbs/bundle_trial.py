@@ -2,25 +2,21 @@
 
 import asyncio
 import hashlib
-from pathlib import Path
 
 from backends.bundles.errors import BundleError
 from backends.bundles.store import BundleStore
 from backends.embedded.trial import problem_with
+from backends.settings import EmbeddedSettings
 
 _SHOWN = 300
 
 
 class HandlerTrials:
-    """Remembers the last component, because most saves change only the page. Blocking.
+    """Remembers the last component, because most saves change only the page. Blocking."""
 
-    Args:
-        root: the folder of bundles.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._bundles = BundleStore(root)
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        self._settings = settings
+        self._bundles = BundleStore(settings.bundle_dir)
         self._tried = b""
         self._warnings: tuple[str, ...] = ()
 
@@ -32,7 +28,7 @@ class HandlerTrials:
         except (BundleError, OSError):  # somebody has removed it since
             return ()
         if digest != self._tried:
-            problem = asyncio.run(problem_with(self._root, content_hash))
+            problem = asyncio.run(problem_with(self._settings, content_hash))
             self._warnings = () if problem is None else (_warning(problem),)
             self._tried = digest
         return self._warnings

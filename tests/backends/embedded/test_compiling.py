@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from wasmtime import wat2wasm
 
-from backends.embedded.compiling import compiled
+from backends.embedded.compiling import MAX_CPU_S, compiled
 from backends.embedded.failures import GuestFailed
 from tests.backends.embedded import wat
 
@@ -31,6 +31,7 @@ runpy.run_module("backends.embedded.compile_child", run_name="__main__", alter_s
 """
 
 FUNCTIONS = 30_000
+MEMORY_MB = 768
 """Empty ones: 120 KB of component, some 250 MB and more than a second of CPU time to compile."""
 
 
@@ -58,9 +59,11 @@ def compilers_of(component: Path) -> list[Path]:
     return found
 
 
-async def refusal(component: Path, **bounds: int) -> tuple[str, str]:
+async def refusal(
+    component: Path, *, max_memory_mb: int = MEMORY_MB, max_cpu_s: int = MAX_CPU_S
+) -> tuple[str, str]:
     with pytest.raises(GuestFailed) as caught:
-        await compiled(component, **bounds)
+        await compiled(component, max_memory_mb=max_memory_mb, max_cpu_s=max_cpu_s)
     return caught.value.error, caught.value.detail
 
 
@@ -68,7 +71,7 @@ async def refusal(component: Path, **bounds: int) -> tuple[str, str]:
 async def test_more_memory_than_allowed_is_refused_without_a_word_on_standard_error(
     greedy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    detail = "compile: it takes more than 100 MiB of memory"
+    detail = "compile: it takes more than 100 MiB of memory (RUNNER_COMPILE_MEMORY_MB)"
     assert await refusal(greedy, max_memory_mb=100) == ("execute_failed", detail)
     assert capfd.readouterr() == ("", "")
 
@@ -115,7 +118,7 @@ async def test_one_that_the_system_ends_for_want_of_memory_is_no_fault_of_the_co
 
 @reads_proc
 async def test_nothing_goes_on_compiling_for_nobody(greedy: Path) -> None:
-    task = asyncio.create_task(compiled(greedy))
+    task = asyncio.create_task(compiled(greedy, max_memory_mb=MEMORY_MB))
     while not compilers_of(greedy):  # noqa: ASYNC110 - another process sets no event
         await asyncio.sleep(0.001)
     task.cancel()

@@ -126,7 +126,9 @@ def test_the_least_recently_used_files_are_removed(
 
 def guests_of(tmp_path: Path, engine: WasmEngine, *, max_guests: int = 4) -> Guests:
     compiled = CompiledCache(tmp_path / "compiled", engine)
-    return Guests(engine, BundleStore(tmp_path), compiled, {}, max_guests=max_guests)
+    return Guests(
+        engine, BundleStore(tmp_path), compiled, {}, compile_memory_mb=768, max_guests=max_guests
+    )
 
 
 async def test_calls_that_come_together_share_one_compilation(
@@ -236,7 +238,7 @@ async def test_a_fault_of_this_program_is_told_as_one_and_tried_again(
 
     content_hash = wat.install(tmp_path, wat.calling_log_info())
     compiled = CompiledCache(tmp_path / "compiled", engine)
-    guests = Guests(engine, BundleStore(tmp_path), compiled, Broken())
+    guests = Guests(engine, BundleStore(tmp_path), compiled, Broken(), compile_memory_mb=768)
     with pytest.raises(GuestFailed) as caught:
         await guests.get(content_hash)
     assert (caught.value.error, caught.value.detail) == ("engine_init_failed", "RuntimeError")
@@ -250,7 +252,7 @@ async def test_a_compiler_without_memory_is_given_a_rest_and_started_again(
 ) -> None:  # fmt: skip
     begun = []
 
-    async def compiled(component: Path) -> bytes:
+    async def compiled(component: Path, **_: int) -> bytes:
         begun.append(component)
         if len(begun) == 1:
             raise GuestFailed("engine_init_failed", "no memory")
@@ -273,7 +275,7 @@ async def test_two_are_compiled_at_once_and_closing_waits_for_neither(
 ) -> None:
     begun: asyncio.Queue[Path] = asyncio.Queue()
 
-    async def never_done(component: Path) -> bytes:
+    async def never_done(component: Path, **_: int) -> bytes:
         begun.put_nowait(component)
         await asyncio.Event().wait()
         return b""
@@ -294,9 +296,9 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What was compiled, by its path."""
     seen: list[Path] = []
 
-    async def counted(component: Path) -> bytes:
+    async def counted(component: Path, *, max_memory_mb: int) -> bytes:
         seen.append(component)
-        return await compiled(component)
+        return await compiled(component, max_memory_mb=max_memory_mb)
 
     monkeypatch.setattr("backends.embedded.guests.compiled", counted)
     return seen

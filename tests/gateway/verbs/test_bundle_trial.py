@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from backends.embedded import trial
 from backends.embedded.engine import WasmEngine
+from backends.settings import EmbeddedSettings
 from gateway.cli import cli
 from gateway.verbs.bundle_trial import HandlerTrials
 from tests.backends.embedded import wat
@@ -42,9 +43,9 @@ def test_a_component_that_did_not_change_is_not_compiled_again(
 ) -> None:
     tried: list[str] = []
 
-    async def noting(root: Path, content_hash: str) -> str | None:
+    async def noting(settings: EmbeddedSettings, content_hash: str) -> str | None:
         tried.append(content_hash)
-        return await trial.problem_with(root, content_hash)
+        return await trial.problem_with(settings, content_hash)
 
     monkeypatch.setattr("gateway.verbs.bundle_trial.problem_with", noting)
     bundles = [
@@ -52,7 +53,7 @@ def test_a_component_that_did_not_change_is_not_compiled_again(
         wat.install(tmp_path, REFUSED, ["cap:log.emit"]),
         wat.install(tmp_path, wat.ECHO),
     ]
-    trials = HandlerTrials(tmp_path)
+    trials = HandlerTrials(EmbeddedSettings(bundle_dir=tmp_path))
     assert [trials.warnings(each) for each in bundles] == [(WARNING,), (WARNING,), ()]
     assert tried == [bundles[0], bundles[2]]
 
@@ -64,6 +65,8 @@ def test_what_a_component_names_means_nothing_to_a_terminal(
         return "\x1b[2J" + "x" * 1000
 
     monkeypatch.setattr("gateway.verbs.bundle_trial.problem_with", problem)
-    (warning,) = HandlerTrials(tmp_path).warnings(wat.install(tmp_path, wat.ECHO))
+    (warning,) = HandlerTrials(EmbeddedSettings(bundle_dir=tmp_path)).warnings(
+        wat.install(tmp_path, wat.ECHO)
+    )
     assert warning.isprintable()
     assert len(warning) < 400
