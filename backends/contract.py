@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 from backends.value import value
 
@@ -117,10 +117,10 @@ class ExecuteRequest:
     secret_envelope: SecretEnvelope | None = None
     idempotency_key: str | None = None
     service_token: str | None = field(default=None, repr=False)
-    unknown: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
-    """Members of a caller's own envelope that this program does not know, passed on as they are.
+    said: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """The envelope of a caller that wrote one, as it goes on but for its id and its body.
 
-    Outer keys are the places "envelope", "context" and "http".
+    What this program does not know of it passes.
     """
 
 

@@ -23,19 +23,6 @@ from backends.envelope import members as members
 from backends.envelope.members import EnvelopeError, Members, from_base64, to_base64
 from backends.ui_url import is_content_hash
 
-_KNOWN_AT_TOP = frozenset({"context", "http", "limits", "secret_envelope", "providers", "user"})
-_KNOWN_IN_CONTEXT = frozenset(
-    {
-        "config",
-        "content_hash",
-        "extension_id",
-        "install_id",
-        "request_id",
-        "tenant_id",
-        "version_id",
-    }
-)
-_KNOWN_IN_HTTP = frozenset({"method", "path", "query", "headers", "body_b64"})
 _WHICH_BUNDLE = Members(str, "context", "content_hash", "tenant_id", "extension_id")
 _OF_CONTEXT = Members(str, "context", "request_id", "install_id", "version_id")
 _OF_LIMITS = Members(int, "limits", "timeout_ms", "memory_mb", "fuel")
@@ -55,6 +42,16 @@ def encode_request(request: ExecuteRequest) -> bytes:
     `body_b64` is null when no body came and "" when an empty one did; of a query or header
     name that repeats, the last value counts, for the protocol has one value per name.
     """
+    if request.said is None:
+        return orjson.dumps(_envelope(request), default=_plain)
+    envelope = dict(request.said)
+    envelope["context"] = {**envelope["context"], "request_id": request.request_id}
+    if request.body is not None:
+        envelope["http"] = {**envelope["http"], "body_b64": to_base64(request.body)}
+    return orjson.dumps(envelope)
+
+
+def _envelope(request: ExecuteRequest) -> dict[str, Any]:
     context = request.context
     user = request.user
     secrets = request.secret_envelope
@@ -102,9 +99,7 @@ def encode_request(request: ExecuteRequest) -> bytes:
             "client_id": user.client_id,
             "additional_fields": user.additional_fields,
         }
-    for place, extra in request.unknown.items():
-        (envelope if place == "envelope" else envelope[place]).update(extra)
-    return orjson.dumps(envelope, default=_plain)
+    return envelope
 
 
 def decode_request(
@@ -142,36 +137,43 @@ def decode_request(
     content_hash, tenant_id, extension_id = _WHICH_BUNDLE.required(context)
     given_id, install_id, version_id = _OF_CONTEXT.optional(context)
     method, path = _REQUEST_LINE.required(http)
+    headers = {
+        name.lower(): value
+        for name, value in members.string_map(http, "headers", "http.headers").items()
+    }
+    allowed = _limits(limits, guest_budget_s or timeout_s)
+    content_hash = _content_hash(tenant_id, extension_id, content_hash)
+    body = _body(http)
+    # As `encode_request` is to say it again.
+    context["content_hash"] = content_hash
+    http["method"] = method = method.upper()
+    http["headers"] = headers
+    envelope["limits"] = {**limits, "timeout_ms": allowed.timeout_ms}
     return ExecuteRequest(
         request_id=given_id if given_id and REQUEST_ID_FORM.fullmatch(given_id) else request_id,
         context=ExecuteContext(
             tenant_id=tenant_id,
             extension_id=extension_id,
-            content_hash=_content_hash(tenant_id, extension_id, content_hash),
+            content_hash=content_hash,
             install_id=install_id,
             version_id=version_id,
             config=members.string_map(context, "config", "context.config"),
             config_version=config_version,
             secrets_version=secrets_version,
         ),
-        method=method.upper(),
+        method=method,
         path=path,
         query=tuple(members.string_map(http, "query", "http.query").items()),
-        headers=tuple(
-            [
-                (name.lower(), value)
-                for name, value in members.string_map(http, "headers", "http.headers").items()
-            ]
-        ),
-        body=_body(http),
-        limits=_limits(limits, guest_budget_s or timeout_s),
+        headers=tuple(headers.items()),
+        body=body,
+        limits=allowed,
         timeout_s=timeout_s,
         providers=members.strings(envelope, "providers", "providers"),
         user=_user(envelope),
         secret_envelope=_secrets(envelope),
         idempotency_key=idempotency_key,
         service_token=service_token,
-        unknown=_unknown(envelope, context, http),
+        said=envelope,
     )
 
 
@@ -208,10 +210,10 @@ def _content_hash(tenant_id: str, extension_id: str, content_hash: str) -> str:
     return content_hash
 
 
-def _body(http: Mapping[str, Any]) -> bytes | None:
-    body_b64 = http.get("body_b64")
-    if body_b64 is None:
+def _body(http: dict[str, Any]) -> bytes | None:
+    if http.get("body_b64") is None:
         return None
+    body_b64 = http.pop("body_b64")  # it may be long, and would be held twice
     if not isinstance(body_b64, str):
         raise EnvelopeError("wrong_type", "http.body_b64")
     return from_base64(body_b64, reason="invalid_member", field="http.body_b64")
@@ -284,23 +286,6 @@ def _secrets(envelope: Mapping[str, Any]) -> SecretEnvelope | None:
         version=version,
         expires_at=expires_at,
     )
-
-
-def _unknown(
-    envelope: Mapping[str, Any], context: Mapping[str, Any], http: Mapping[str, Any]
-) -> dict[str, dict[str, object]]:
-    found = {}
-    if not _KNOWN_AT_TOP.issuperset(envelope):
-        found["envelope"] = _without(_KNOWN_AT_TOP, envelope)
-    if not _KNOWN_IN_CONTEXT.issuperset(context):
-        found["context"] = _without(_KNOWN_IN_CONTEXT, context)
-    if not _KNOWN_IN_HTTP.issuperset(http):
-        found["http"] = _without(_KNOWN_IN_HTTP, http)
-    return found
-
-
-def _without(known: frozenset[str], holder: Mapping[str, Any]) -> dict[str, object]:
-    return {name: value for name, value in holder.items() if name not in known}
 
 
 def _without_none(**members: str | None) -> dict[str, str]:

@@ -25,8 +25,8 @@ class EnvelopeError(ValueError):
 
 
 def json_object(
-    holder: Mapping[str, Any], name: str, field: str, default: Mapping[str, Any] | None = None
-) -> Mapping[str, Any]:
+    holder: Mapping[str, Any], name: str, field: str, default: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The object at `name`; without a default it must be there."""
     value = holder.get(name, default)
     if value is None:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -100,6 +101,24 @@ def test_members_that_this_program_does_not_know_pass_through() -> None:
     assert again["context"]["trigger"] == "cron"
     assert again["http"]["url"] == "/x"
     assert again["endpoint"] == "ui-proxy:/x"
+
+
+def test_what_a_caller_wrote_goes_on_as_it_was_judged() -> None:
+    raw = envelope(
+        context={"tenant_id": "t", "extension_id": "e", "content_hash": "AB" * 32},
+        http={"method": "post", "path": "/", "headers": {"X-A": "1"}, "body_b64": " aGk= "},
+        limits={"timeout_ms": 10**9, "memory_mb": 5},
+    )
+    call = decode(raw)
+    again = orjson.loads(encode_request(replace(call, request_id="r-2")))
+    assert again["context"]["request_id"] == "r-2"
+    assert again["context"]["content_hash"] == HASH
+    assert again["http"]["method"] == "POST"
+    assert again["http"]["headers"] == {"x-a": "1"}
+    assert again["http"]["body_b64"] == "aGk="
+    assert again["limits"] == {"timeout_ms": guest_timeout_ms(30.0), "memory_mb": 5}
+    assert call.said is not None
+    assert "body_b64" not in call.said["http"]  # a long one is not held twice
 
 
 def test_no_body_is_null_and_an_empty_body_is_empty_text() -> None:
