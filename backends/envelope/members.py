@@ -100,7 +100,7 @@ def strings(holder: Mapping[str, Any], name: str, field: str) -> tuple[str, ...]
 
 
 def to_base64(body: bytes) -> str:
-    return pybase64.b64encode(body).decode("ascii")
+    return pybase64.b64encode_as_string(body)
 
 
 def from_base64(text: str, *, reason: str, field: str) -> bytes:

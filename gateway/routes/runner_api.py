@@ -18,7 +18,7 @@ from gateway.fast_path.parts import Done
 from gateway.fast_path.request import FastRequest
 from gateway.http.answer import Answer
 from gateway.keys import LIVE
-from gateway.routes.delegate import delegated
+from gateway.routes.delegate import delegated, live_of
 from gateway.routes.plain_field import plain_field
 from gateway.routes.prompt import PendingCall
 from middleware.access_log import note
@@ -113,7 +113,7 @@ def require_service(request: web.Request) -> None:
         Unauthenticated: anything else.
         Forbidden: that machine, but a web page that is open there.
     """
-    live = request.app[LIVE]
+    live = live_of(request)
     token, auth = request[SERVICE_TOKEN], live.settings.auth
     key = auth.key if isinstance(auth, ProxyAuth) else None
     if _knows(token, request.headers.get(TOKEN_HEADER)):
@@ -139,7 +139,7 @@ def _knows(secret: str | None, said: str | None) -> bool:
 
 
 def _decoded(request: web.Request, raw: bytes) -> ExecuteRequest:
-    settings, name = request.app[LIVE].settings, request_id_of(request)
+    settings, name = live_of(request).settings, request_id_of(request)
     try:
         call = decode_request(
             raw,
