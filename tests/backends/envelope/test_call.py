@@ -121,6 +121,27 @@ def test_what_a_caller_wrote_goes_on_as_it_was_judged() -> None:
     assert "body_b64" not in call.said["http"]  # a long one is not held twice
 
 
+@pytest.mark.parametrize(
+    ("place", "others"),
+    [
+        ("user", {"user_id": "u", "user_email": "e", "user_name": "n", "user_type": "client"}),
+        ("http", {"method": "GET", "path": "/"}),
+        ("limits", {}),
+        ("unknown", {}),
+    ],
+)
+def test_a_member_that_cannot_be_written_again_for_its_depth_is_refused(
+    place: str, others: dict[str, object]
+) -> None:
+    def nested(levels: int) -> bytes:
+        deep = "[" * levels + "]" * levels
+        return envelope(**{place: {**others, "deep": "(deep)"}}).replace(b'"(deep)"', deep.encode())
+
+    assert encode_request(decode(nested(200)))
+    with pytest.raises(EnvelopeError, match="nested_too_deeply"):
+        decode(nested(300))
+
+
 def test_no_body_is_null_and_an_empty_body_is_empty_text() -> None:
     assert decode(envelope(http={"method": "GET", "path": "/", "body_b64": None})).body is None
     empty = decode(envelope(http={"method": "GET", "path": "/", "body_b64": ""}))
