@@ -47,6 +47,7 @@ class Worker:
         self, origin: str, settings: Settings, app: web.Application, serving: Serving
     ) -> None:
         """See Host."""
+        self._serving = serving
         told = await self._member.join(serving, self._by_place)
         _log.info("worker_started", pid=os.getpid(), generation=self._start.generation)
         if told.is_first:
@@ -62,9 +63,8 @@ class Worker:
     async def stopping(self) -> None:
         """See Host."""
         self._member.leaving()
-        for sockets in self._by_place:
-            for one in sockets:
-                one.close()
+        # Those of the others as well: each resets who waits at it when its last holder closes it.
+        await self._serving.accept_on([one for sockets in self._by_place for one in sockets])
 
     async def stopped(self) -> None:
         """See Host."""

@@ -47,6 +47,10 @@ class GatewayProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)  # send_signal() would reap it, and lose its exit status
 
@@ -64,12 +68,10 @@ class GatewayProcess:
 
     async def until_it_refuses(self) -> None:
         """Wait until nobody accepts connections any more."""
-        _, _, authority = self.url.partition("://")
-        host, _, port = authority.rpartition(":")
         async with asyncio.timeout(EXIT_S):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection(host, port)
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 except ConnectionRefusedError:
                     return
                 writer.close()

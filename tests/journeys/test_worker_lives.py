@@ -211,6 +211,30 @@ async def test_a_stop_finishes_what_runs_in_every_worker_and_takes_nothing_new(
         assert not [line for line in gateway.lines if line["event"] == "worker_lost"]
 
 
+async def test_whoever_connects_while_workers_stop_one_after_the_other_is_served(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    async with (
+        FakeRunner() as runner,
+        two_workers(tmp_path, bundle_dir, runner) as gateway,
+    ):
+        async with ClientSession() as client:
+            slow = (await pids_of(client, gateway))[1] or 0
+        assert slow
+        os.kill(slow, signal.SIGSTOP)
+        gateway.send(signal.SIGTERM)
+        await gateway.event("stopped", worker=0)
+        # The system spreads them over the sockets of both.
+        last = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(16)]
+        for _, writer in last:
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        os.kill(slow, signal.SIGCONT)
+        for reader, writer in last:
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+        assert await gateway.exit_status() == 0
+
+
 async def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, bundle_dir: Path) -> None:
     async with (
         FakeRunner() as runner,
