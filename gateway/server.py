@@ -20,6 +20,7 @@ from gateway.fast_path.parts import Cancellable, FastProtocol
 from gateway.fast_path.path import FastPath
 from gateway.fast_path.reader import UNKNOWN, Parsed, RequestReader
 from gateway.http.dispatch import Dispatcher, match_of
+from gateway.http.other_protocols import other_protocol
 from gateway.keys import FAST_PATH, LIVE, METRICS, SHORT_WAY
 from gateway.problems import render
 from gateway.settings import Listen
@@ -306,8 +307,10 @@ class GatewayProtocol(FastProtocol):
         if known._match_info is None:  # without one the application's signals do not run
             known._match_info = match_of(self._app, _NO_ROUTE)
         failure = exc or web.HTTPInternalServerError()
-        if isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many headers"):
-            failure = LineTooLong(b"", MAX_HEADERS)
+        if isinstance(exc, BadHttpMessage):
+            failure = other_protocol(exc.message) or exc
+            if exc.message.startswith("Too many headers"):
+                failure = LineTooLong(b"", MAX_HEADERS)
         response = render(known, failure, self._app[LIVE].served_by)
         response.force_close()
         return response

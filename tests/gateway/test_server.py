@@ -109,6 +109,21 @@ async def test_the_line_of_a_broken_request_says_what_is_known(gateway: Gateway,
     assert line["duration_ms"] >= 0
 
 
+@pytest.mark.parametrize(
+    ("spoken", "reason"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), "tls_at_plain_port"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2_not_spoken"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n", "proxy_protocol_not_spoken"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12), "proxy_protocol_not_spoken"),
+        (b"SSH-2.0-x\r\n", "invalid_request"),
+    ],
+)
+async def test_another_protocol_is_named(gateway: Gateway, spoken: bytes, reason: str) -> None:
+    status, _, body = await exchange(gateway, spoken)
+    assert (status, orjson.loads(body)["reason"]) == (400, reason)
+
+
 async def test_a_head_that_never_ends_is_ended(runner: FakeRunner) -> None:
     async with running(in_front_of(runner, GATEWAY_HEADER_TIMEOUT_MS="50")) as gateway:
         with capture_logs() as lines:
