@@ -3,8 +3,9 @@
 After a refused upload the rest of the body is still on its way. aiohttp reads and discards
 it for its whole lingering time, as fast as the client sends, and would take what follows for
 the next request. Closing at once is no better: unread bytes turn the close into a reset,
-which can overtake the answer. So the answer goes out, a bounded remainder is discarded while
-the client reads it, and then the connection goes (RFC 9112 section 9.6).
+which can overtake the answer; and many clients send all before they read, to whom it would be a
+broken pipe. So the answer goes out, what still comes is discarded within bounds, and then the
+connection goes (RFC 9112 section 9.6).
 """
 
 import asyncio
@@ -18,11 +19,16 @@ from aiohttp.typedefs import Handler, Middleware
 
 from middleware.carried import carried
 
-LINGER_S: Final = 1.0
-"""How long a client that is still sending may take to notice its refusal."""
+LINGER_S: Final = 30.0
+"""How long a client that is still sending is listened to."""
 
-LINGER_BYTES: Final = 4 * 1024 * 1024
+LINGER_PAUSE_S = 2.0
+"""The same for one that has stopped."""
+
+LINGER_BYTES: Final = 128 * 1024 * 1024
 """How much of what it still sends is taken; afterwards TCP holds it back."""
+
+_NOTICE_S: Final = 1.0  # for a client that is held back to read its answer
 
 _KEPT_REMAINDER_BYTES: Final = 64 * 1024  # cheaper to read than a new connection is to make
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, no time
@@ -95,11 +101,12 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _linger(content: StreamReader) -> None:
-    discarded = 0
-    try:
-        async with asyncio.timeout(LINGER_S):
+    now, discarded = asyncio.get_running_loop().time, 0
+    ends = now() + LINGER_S
+    with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
+        async with asyncio.timeout(None) as limit:
             while discarded < LINGER_BYTES and not content.at_eof():
+                limit.reschedule(min(ends, now() + LINGER_PAUSE_S))
                 discarded += len(await content.readany())
+            limit.reschedule(now() + _NOTICE_S)
             await content.wait_eof()
-    except (TimeoutError, ConnectionError, web.RequestPayloadError):
-        return

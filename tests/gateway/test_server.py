@@ -11,6 +11,12 @@ from tests.gateway.fast_path.wire import wire_to
 from tests.gateway.harness import Gateway, in_front_of, running
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has been refused and sends nothing more is soon given up."""
+    monkeypatch.setattr("middleware.connection_close.LINGER_PAUSE_S", 0.1)
+
+
 async def exchange(gateway: Gateway, raw: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send `raw`, read until the server closes: one answer, and nothing behind it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)

@@ -6,7 +6,7 @@ from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpServer
 
 from middleware.body_limit import BodyLimit, body_limit, no_continue_yet, read_body
-from middleware.connection_close import connection_close
+from middleware.connection_close import LINGER_BYTES, connection_close
 from middleware.errors import Unauthenticated
 from middleware.guard import guarded
 from middleware.problem_details import problem_details
@@ -59,6 +59,12 @@ async def test_no_body_and_an_empty_body_are_two_things(
     assert body_of(await ask(server, *_post("/shown", *fields), body=body)) == shown
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has been refused and sends nothing more is soon given up."""
+    monkeypatch.setattr("middleware.connection_close.LINGER_PAUSE_S", 0.1)
+
+
 async def test_a_body_of_exactly_the_limit_passes(aiohttp_server: AiohttpServer) -> None:
     server = await aiohttp_server(_app())
     lines = _post("/shown", f"Content-Length: {LIMIT}")
@@ -98,7 +104,29 @@ async def test_a_refused_upload_of_gigabytes_is_not_taken_in(
                 pushed += 65536
                 await writer.drain()
     # What the server takes, and what the kernel's buffers on both sides hold.
-    assert pushed < 64_000_000
+    assert pushed < LINGER_BYTES + 64_000_000
+
+
+@pytest.mark.parametrize("length", [12_000_000, 60_000_000])
+async def test_a_client_that_sends_all_before_it_reads_gets_its_refusal(
+    aiohttp_server: AiohttpServer, length: int
+) -> None:
+    server = await aiohttp_server(_app())
+    async with connection(server) as (reader, writer):
+        writer.write(head(*_post("/shown", f"Content-Length: {length}", close=False)))
+        for _ in range(length // 1_000_000):
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+        answer = await reader.read()
+    assert status_of(answer) == 413
+
+
+async def test_a_refused_client_that_sends_nothing_more_is_not_waited_for(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    server = await aiohttp_server(_app())
+    answer = await ask(server, *_post("/shown", "Content-Length: 12000000", close=False))
+    assert status_of(answer) == 413
 
 
 async def test_a_client_that_waits_is_asked_for_its_body(aiohttp_server: AiohttpServer) -> None:
