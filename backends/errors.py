@@ -89,6 +89,10 @@ class RunnerRefusedSize(BackendError):
     """A body, or the file asked for, is larger than the runner's limit (HTTP 413)."""
 
 
+class CallRefused(BackendError):
+    """What the caller wrote cannot be passed on; nothing was sent."""
+
+
 class AssetNotFound(BackendError):
     """The bundle has no such file."""
 

@@ -103,6 +103,7 @@ CODES: Mapping[type[BaseException], str] = MappingProxyType({
     backend.RunnerOverloaded: "runner_overloaded",
     backend.RunnerTimeout: "runner_timeout",
     backend.RunnerRefusedSize: "payload_too_large",
+    backend.CallRefused: "invalid_request",
     backend.AssetNotFound: "asset_not_found",
     backend.AssetPathRefused: "invalid_path",
     HttpProcessingError: "invalid_request",

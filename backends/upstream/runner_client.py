@@ -16,7 +16,7 @@ from backends.contract import (
 from backends.envelope.call import encode_request, encode_warmup
 from backends.envelope.members import EnvelopeError
 from backends.envelope.result import decode_result
-from backends.errors import BackendError, Phase, RunnerProtocolError
+from backends.errors import BackendError, CallRefused, Phase, RunnerProtocolError
 from backends.header_policy import (
     asset_to_runner,
     knock_to_runner,
@@ -214,12 +214,16 @@ class RunnerClient:
         await self._transport.aclose()
 
     def _execute_request(self, request: ExecuteRequest) -> UpstreamRequest:
+        try:
+            body = encode_request(request)
+        except EnvelopeError as broken:
+            raise CallRefused(broken.reason, phase=Phase.SEND) from None
         return UpstreamRequest(
             method="POST",
             target=f"{self._address.base_path}/v1/execute",
             headers=to_runner(request),
             own=own_of(request),
-            body=encode_request(request),
+            body=body,
             budget=self._budget(
                 self._timeouts.call_first_byte_s, body_by=time.monotonic() + request.timeout_s
             ),

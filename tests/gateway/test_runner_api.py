@@ -161,6 +161,19 @@ async def test_a_broken_envelope_is_refused_by_name(
     assert field in problem["detail"]
 
 
+async def test_an_envelope_that_cannot_be_passed_on_is_refused(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    raw = orjson.dumps(ENVELOPE | {"deep": "(deep)"})
+    raw = raw.replace(b'"(deep)"', b"[" * 300 + b"]" * 300)
+    status, problem = await gateway.problem(
+        "POST", "/v1/execute", data=raw, headers=TOKEN | ROUTING
+    )
+    assert (status, problem["error"]) == (400, "invalid_request")
+    assert problem["reason"] == "nested_too_deeply"
+    assert not runner.executed
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_the_limit_is_the_bodys_and_not_the_envelopes(
     runner: FakeRunner, *, chunked: bool

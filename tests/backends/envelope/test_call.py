@@ -139,7 +139,7 @@ def test_a_member_that_cannot_be_written_again_for_its_depth_is_refused(
 
     assert encode_request(decode(nested(200)))
     with pytest.raises(EnvelopeError, match="nested_too_deeply"):
-        decode(nested(300))
+        encode_request(decode(nested(300)))
 
 
 def test_no_body_is_null_and_an_empty_body_is_empty_text() -> None:
