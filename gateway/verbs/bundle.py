@@ -30,6 +30,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _EITHER = click.Path(exists=True, path_type=Path)
 
+_for_tenant = click.option(
+    "--tenant",
+    callback=tenant_id("*"),
+    help="Whose install it is; * is everybody's.  [default: the dev tenant]",
+)
+
 
 @click.group()
 def bundle() -> None:
@@ -96,11 +102,7 @@ def verify(file: Path, *, json: bool) -> None:
 
 @bundle.command()
 @click.argument("source", type=_EITHER)
-@click.option(
-    "--tenant",
-    callback=tenant_id("*"),
-    help="Whose install it is; * is everybody's.  [default: the dev tenant]",
-)
+@_for_tenant
 @as_json
 @click.pass_obj
 def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -> None:
@@ -138,11 +140,7 @@ def install(environ: Environ, source: Path, *, tenant: str | None, json: bool) -
 
 @bundle.command()
 @click.argument("directory", type=_FOLDER)
-@click.option(
-    "--tenant",
-    callback=tenant_id("*"),
-    help="Whose install it is; * is everybody's.  [default: the dev tenant]",
-)
+@_for_tenant
 @as_json_lines
 @click.pass_obj
 def dev(environ: Environ, directory: Path, *, tenant: str | None, json: bool) -> None:
