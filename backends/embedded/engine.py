@@ -40,6 +40,8 @@ class WasmEngine:
 
     def __init__(self, *, max_guests: int = _MAX_GUESTS) -> None:
         config = code_settings.config()
+        # Only `probe` compiles here; and where the compiler gets no threads, it ends the process.
+        config.parallel_compilation = False
         self._is_pooled = has_room(max_guests)
         if self._is_pooled:
             pool_instances(config, max_guests)

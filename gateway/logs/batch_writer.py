@@ -8,6 +8,7 @@ when they have to, and together.
 
 import threading
 import time
+from contextlib import suppress
 from typing import Final
 
 from gateway.logs.output import LineOutput
@@ -50,7 +51,7 @@ class BatchWriter:
         self._closed = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._write_on, name="log-writer", daemon=True)
-        self._thread.start()
+        self._start_thread()
 
     def write(self, lines: bytes) -> None:
         """Write whole lines, their line breaks included. Never blocks, never raises."""
@@ -66,6 +67,7 @@ class BatchWriter:
                 return
             waiting += lines
             full = len(waiting) >= BATCH_BYTES
+        self._start_thread()
         if first:
             self._some.set()
         if full:
@@ -86,8 +88,16 @@ class BatchWriter:
         self._closed = True
         self._now.set()
         self._some.set()
-        self._thread.join(within_s)
+        if self._thread.ident is None:
+            self._flush()
+        else:
+            self._thread.join(within_s)
         self._output.close()
+
+    def _start_thread(self) -> None:
+        if self._thread.ident is None:
+            with suppress(RuntimeError):  # at the limit of threads: the next line tries again
+                self._thread.start()
 
     def _not_taken(self, lines: bytes) -> bytes:
         try:

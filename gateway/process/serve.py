@@ -22,6 +22,7 @@ from gateway.process import asking_signals
 from gateway.process.allocator import give_back_at_intervals, keep_large_blocks
 from gateway.process.done_before import done_before
 from gateway.process.env_watch import EnvWatch
+from gateway.process.loop_runner import loop_runner
 from gateway.process.welcome import welcome
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
@@ -31,7 +32,7 @@ from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files
 from gateway.sockets.site import GatewaySite, serve_accepted
 from gateway.sockets.tls import LiveCertificate, certificate_of
-from gateway.variables.unusable import log_fields, words_of
+from gateway.variables.unusable import is_out_of_threads, log_fields
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
 
@@ -190,12 +191,11 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
     """Run `app` on the fastest loop there is. Closes `logs` at the end."""
     keep_large_blocks()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with loop_runner(_loop_factory()) as runner:
             runner.run(_run(app, settings, host))
-    except BackendError as why:
-        host.not_started(error=why.reason, detail=words_of(why.__cause__))
-        return 1
-    except OSError as why:
+    except (BackendError, OSError, RuntimeError) as why:
+        if isinstance(why, RuntimeError) and not is_out_of_threads(why):
+            raise
         host.not_started(**log_fields(why))
         return 1
     finally:

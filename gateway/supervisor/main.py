@@ -18,6 +18,7 @@ from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.done_before import done_before
 from gateway.process.env_watch import EnvWatch
+from gateway.process.loop_runner import loop_runner
 from gateway.process.version import VERSION
 from gateway.reload import Reloader
 from gateway.settings import Settings, load
@@ -31,7 +32,7 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
-from gateway.variables.unusable import log_fields
+from gateway.variables.unusable import is_out_of_threads, log_fields
 
 _log = structlog.get_logger("supervisor")
 
@@ -43,8 +44,11 @@ def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
     try:
         certificate_of(settings.listen)  # a worker's end would not say what is wrong with it
         by_place = listening(settings.listen, environ, shares=settings.listen.workers)
-        killed_by = asyncio.run(_run(Supervisor(settings, environ, by_place, logs)))
-    except OSError as why:
+        with loop_runner() as runner:
+            killed_by = runner.run(_run(Supervisor(settings, environ, by_place, logs)))
+    except (OSError, RuntimeError) as why:
+        if isinstance(why, RuntimeError) and not is_out_of_threads(why):
+            raise
         _log.error("not_started", **log_fields(why))
         return 1
     except StartFailed as failed:

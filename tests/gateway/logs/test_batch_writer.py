@@ -268,3 +268,32 @@ def test_a_file_gets_all_lines_in_their_order(tmp_path: Path) -> None:
             writer.write(b"%d\n" % number)
         writer.close()
     assert (tmp_path / "log").read_bytes() == b"".join(b"%d\n" % n for n in range(10_000))
+
+
+def test_what_is_said_without_a_thread_to_write_it_is_written_at_the_end(
+    terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = terminal
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    writer = BatchWriter(write)
+    writer.write(b"first\n")
+    writer.write(b"second\n")
+    writer.close()
+    assert os.read(read, 100) == b"first\nsecond\n"
+
+
+def test_a_line_starts_the_thread_that_could_not_be_started(
+    terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = terminal
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", no_thread)
+        writer = BatchWriter(write)
+        writer.write(b"first\n")
+    writer.write_now(b"second\n")
+    assert os.read(read, 100) == b"first\nsecond\n"
+    writer.close()
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

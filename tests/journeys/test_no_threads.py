@@ -1,0 +1,42 @@
+"""The system gives no more threads: pids.max, TasksMax=, ulimit -u."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.process import gateway_process
+
+REPOSITORY = Path(__file__).parents[2]
+
+AT_THE_LIMIT = """
+import os, threading
+start, left = threading.Thread.start, int(os.environ["THREADS_LEFT"])
+def refuse(thread):
+    global left
+    if left == 0:
+        raise RuntimeError("can't start new thread")
+    left -= 1
+    start(thread)
+threading.Thread.start = refuse
+"""
+"""Every process of the program, which a test cannot limit for itself alone."""
+
+
+def limited(folder: Path, threads: int) -> dict[str, str]:
+    (folder / "sitecustomize.py").write_text(AT_THE_LIMIT)
+    return {"PYTHONPATH": f"{folder}:{REPOSITORY}", "THREADS_LEFT": str(threads)}
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_start_without_threads_says_which_limit_to_raise(
+    tmp_path: Path, workers: str, threads: int
+) -> None:
+    environ = limited(tmp_path, threads) | {"GATEWAY_WORKERS": workers}
+    async with gateway_process(
+        tmp_path, environ=environ, env_file={}, awaited="not_started"
+    ) as gateway:
+        line = await gateway.event("not_started", error="no_threads", level="error")
+        assert await gateway.exit_status() == 1
+    assert "pids.max" in line["fix"]
+    assert gateway.lines == [line]
