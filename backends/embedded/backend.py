@@ -92,7 +92,7 @@ class EmbeddedBackend:
 
         Raises:
             RunnerUnreachable: the engine does not work here, or the folder cannot be
-                used, or the egress allow-list is malformed, or there are no threads for guests.
+                used, or the egress allow-list is malformed, or there are no threads.
         """
         try:
             await asyncio.to_thread(settings.bundle_dir.mkdir, parents=True, exist_ok=True)
@@ -102,6 +102,8 @@ class EmbeddedBackend:
         except EngineFailed as error:
             _log.error("engine_not_started", detail=str(error)[:500])
             raise RunnerUnreachable("engine_init_failed") from error
+        except RuntimeError as none_left:  # for the engine's clock
+            raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
         try:
             services = await open_services(settings)
         except OSError as error:
@@ -112,10 +114,10 @@ class EmbeddedBackend:
             raise RunnerUnreachable("host_services_unusable") from error
         try:
             return cls(settings, engine, services, host_functions)
-        except RunnerUnreachable:
+        except RuntimeError as none_left:
             engine.close()
             await services.aclose()
-            raise
+            raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
         """Run the handler; see RunnerBackend.

@@ -16,7 +16,9 @@ MAX_CPU_S: Final = 60
 DEADLINE_S: Final = 120.0
 """Its CPU time ends it before, unless it hangs or the machine has hardly any to give."""
 
-_OUT_OF_MEMORY: Final = b"memory allocation of"  # how the engine ends its process then
+# How the compiler ends its process then.
+_OUT_OF_MEMORY: Final = b"memory allocation of"
+_OUT_OF_THREADS: Final = b"ThreadPoolBuildError"
 
 
 async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_CPU_S) -> bytes:
@@ -27,7 +29,7 @@ async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_
     Raises:
         GuestFailed: execute_failed, when the component is none, or takes more than these bounds or
             DEADLINE_S; engine_init_failed when the process did not do its work, as where the
-            system has no memory for it.
+            system has no memory or no threads for it.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -62,6 +64,8 @@ async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_
             "engine_init_failed",
             f"compile: the system ended it, as it does without memory (up to {max_memory_mb} MiB)",
         )
+    if _OUT_OF_THREADS in said:
+        raise GuestFailed("engine_init_failed", "compile: the system has no threads for it")
     if status == -signal.SIGXCPU:
         raise _refused(f"it takes more than {max_cpu_s} s of CPU time")
     if _OUT_OF_MEMORY in said:

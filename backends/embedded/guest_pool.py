@@ -32,7 +32,7 @@ class GuestPool:
     """Runs at most `max_concurrency` guests. Belongs to one event loop.
 
     Raises:
-        RunnerUnreachable: the system has not so many threads to give.
+        RuntimeError: the system has not so many threads to give.
     """
 
     def __init__(self, *, max_concurrency: int, max_queue: int) -> None:
@@ -173,10 +173,10 @@ def _started(size: int) -> ThreadPoolExecutor:
     try:
         for _ in range(size):
             threads.submit(all_there.wait)
-    except RuntimeError as none_left:
+    except RuntimeError:
         all_there.abort()
         threads.shutdown(wait=False)
-        raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
+        raise
     return threads
 
 

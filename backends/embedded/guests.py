@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from backends.embedded.failures import GuestFailed
 from backends.embedded.linking import HostTable
 from backends.embedded.prepared import PreparedGuest, prepare
 from backends.errors import Phase, RunnerOverloaded, RunnerUnreachable
+from backends.standing_threads import StandingThreads
 
 _T = TypeVar("_T")
 
@@ -80,7 +80,7 @@ class Guests:
         self._coming: dict[str, _Coming] = {}
         self._closed = False
         self._compilers = asyncio.Semaphore(_COMPILED_AT_ONCE)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guest-opening")
+        self._threads = StandingThreads(_THREADS, "guest-opening")
 
     def __len__(self) -> int:
         return len(self._known)

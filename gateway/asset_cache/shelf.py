@@ -23,6 +23,8 @@ STORE_S: Final = 30.0
 REST_S: Final = 60.0
 MAX_UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
 
+_FAILURES: Final = (OSError, TimeoutError, RuntimeError)  # the last: there is no thread for it
+
 _log = structlog.get_logger("asset_cache")
 
 
@@ -68,7 +70,7 @@ class Shelf:
         async def open_it() -> None:
             try:
                 await self._within_time(disk.open)
-            except (OSError, TimeoutError) as why:
+            except _FAILURES as why:
                 _log.warning("asset_cache_disk_failed", **_facts(why))
 
         self._chores.offer(open_it)
@@ -77,16 +79,16 @@ class Shelf:
         """The file, if the disk has it and says so soon. Several askers are one question."""
         if self._disk is None or self._clock() < self._resting_until:
             return None
-        loading = self._loading.get(key)
-        if loading is None:
-            loop = asyncio.get_running_loop()
-            loading = loop.run_in_executor(self._threads, self._disk.load, key)
-            self._loading[key] = loading
-            loading.add_done_callback(lambda done: self._loaded(key, done))
         try:
+            loading = self._loading.get(key)
+            if loading is None:
+                loop = asyncio.get_running_loop()
+                loading = loop.run_in_executor(self._threads, self._disk.load, key)
+                self._loading[key] = loading
+                loading.add_done_callback(lambda done: self._loaded(key, done))
             async with asyncio.timeout(self._load_s):
                 return await asyncio.shield(loading)
-        except (OSError, TimeoutError) as why:
+        except _FAILURES as why:
             self._rest(why)
             return None
 
@@ -101,7 +103,7 @@ class Shelf:
         async def write() -> None:
             try:
                 await self._within_time(partial(disk.store, key, entry))
-            except (OSError, TimeoutError) as why:
+            except _FAILURES as why:
                 self._rest(why)
             finally:
                 self._unwritten_bytes -= size

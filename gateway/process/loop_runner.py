@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from backends.standing_threads import StandingThreads
 from gateway.variables.unusable import is_out_of_threads
 
 
@@ -11,9 +12,16 @@ from gateway.variables.unusable import is_out_of_threads
 def loop_runner(
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Iterator[asyncio.Runner]:
-    """An asyncio.Runner whose end needs no thread: by itself it waits in one for the others."""
+    """An asyncio.Runner with threads that do what there is to do at a limit, too, and whose end
+    needs no thread: by itself it waits in one for the others.
+
+    Raises:
+        RuntimeError: there is not even one thread.
+    """
+    threads = StandingThreads()
     runner = asyncio.Runner(loop_factory=factory)
     try:
+        runner.get_loop().set_default_executor(threads)
         yield runner
     finally:
         try:

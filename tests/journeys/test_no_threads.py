@@ -1,8 +1,11 @@
 """The system gives no more threads: pids.max, TasksMax=, ulimit -u."""
 
+import asyncio
+import signal
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 from tests.journeys.process import gateway_process
 
@@ -40,3 +43,25 @@ async def test_a_start_without_threads_says_which_limit_to_raise(
         assert await gateway.exit_status() == 1
     assert "pids.max" in line["fix"]
     assert gateway.lines == [line]
+
+
+async def test_what_is_done_in_threads_is_done_by_those_that_there_are(tmp_path: Path) -> None:
+    environ = limited(tmp_path, 2) | {
+        "RUNNER_BACKEND": "knative",
+        "RUNNER_BASE_URL": "http://runner.invalid",
+        "GATEWAY_ENV_WATCH_MS": "50",
+    }
+    async with gateway_process(tmp_path, environ=environ, env_file={}) as gateway:
+
+        async def console() -> int:
+            async with client.get(gateway.url + "/gateway/") as answer:
+                return answer.status
+
+        async with ClientSession() as client:
+            assert await asyncio.gather(*(console() for _ in range(16))) == [200] * 16
+        gateway.write_env(GATEWAY_LOG_LEVEL="info")
+        await gateway.event("env_file_changed")
+        await gateway.event("reload_unchanged")
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exit_status() == 0
+    assert "not_started" not in {line["event"] for line in gateway.lines}

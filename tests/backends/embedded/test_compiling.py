@@ -116,6 +116,15 @@ async def test_one_that_the_system_ends_for_want_of_memory_is_no_fault_of_the_co
     assert (error, "without memory" in detail) == ("engine_init_failed", True)
 
 
+async def test_one_that_the_system_gives_no_threads_is_no_fault_of_the_component(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The limit is no test's to set; a thread that wants so large a stack is refused, too.
+    monkeypatch.setenv("RUST_MIN_STACK", str(2**50))
+    error, detail = await refusal(written(tmp_path, wat.ECHO))
+    assert (error, "no threads" in detail) == ("engine_init_failed", True)
+
+
 @reads_proc
 async def test_nothing_goes_on_compiling_for_nobody(greedy: Path) -> None:
     task = asyncio.create_task(compiled(greedy, max_memory_mb=MEMORY_MB))

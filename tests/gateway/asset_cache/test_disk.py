@@ -294,3 +294,24 @@ async def test_what_waits_to_be_written_is_bounded(tmp_path: Path) -> None:
     await shelf.written()
     assert len(list((tmp_path / "blobs").iterdir())) == 3
     await shelf.aclose()
+
+
+async def test_without_threads_for_it_the_disk_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    disk = Disk(tmp_path, max_bytes=MIB, largest=MIB)
+    disk.store(KEY, entry())
+    shelf = Shelf(disk, clock=clock)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        assert await shelf.load(KEY) is None
+        clock.now += REST_S
+        shelf.store(("sha256:other", "a.js"), entry())
+        await shelf.written()
+    clock.now += REST_S
+    assert await shelf.load(KEY) is not None
+    await shelf.aclose()
