@@ -1,6 +1,7 @@
 """Supervises one guest process: restarts it when it ends, kills it when it hangs."""
 
 import asyncio
+import signal
 import socket
 import time
 from typing import Final
@@ -29,6 +30,7 @@ _NO_LIMIT_S: Final = 24 * 3600.0
 # budget ends it.
 _TIMEOUTS: Final = Timeouts(connect_s=2.0, first_byte_s=_NO_LIMIT_S, idle_s=_NO_LIMIT_S)
 
+_WITHOUT_MEMORY: Final = "the system ended it, as it does without memory"
 _SILENT: Final = frozenset(f"{phase}_timeout" for phase in Phase)
 
 _log = structlog.get_logger("backends.guest_processes")
@@ -100,17 +102,17 @@ class Place:
     async def _keep(self, process: GuestProcess) -> None:
         while True:
             began = time.monotonic()
-            status = await self._end_of(process)
+            why = await self._end_of(process)
             self.serving.clear()
             await process.stop()  # what is left of it here
             self.restarts += 1
-            _log.error("guest_process_ended", place=self._task.place, status=status)
+            _log.error("guest_process_ended", place=self._task.place, **why)
             if time.monotonic() - began >= STEADY_S:
                 self._pause_s = FIRST_PAUSE_S
             process = await self._successor()
 
-    async def _end_of(self, process: GuestProcess) -> int:
-        """Wait until it ends, or kill it once it has fallen silent; returns its exit status."""
+    async def _end_of(self, process: GuestProcess) -> dict[str, object]:
+        """Wait until it ends, or kill it once it has fallen silent; returns what the log says."""
         ended = asyncio.create_task(process.ended())
         silent = asyncio.create_task(self._silence())
         try:
@@ -118,7 +120,10 @@ class Place:
             if not ended.done():
                 _log.error("guest_process_silent", place=self._task.place)
                 process.kill()
-            return await ended
+                return {"status": await ended}
+            if (status := await ended) == -signal.SIGKILL:
+                return {"status": status, "detail": _WITHOUT_MEMORY}
+            return {"status": status}
         finally:
             ended.cancel()
             silent.cancel()

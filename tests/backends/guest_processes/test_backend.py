@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -78,6 +79,10 @@ async def _logged(watcher: Watcher) -> str:
     return line
 
 
+def _adjustment(process: int | str) -> int:
+    return int(Path(f"/proc/{process}/oom_score_adj").read_text())
+
+
 def _is_there(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -149,6 +154,21 @@ async def test_one_that_hangs_is_ended_and_replaced(
     assert not _is_there(pid)
     events = [line["event"] for line in lines]
     assert events.index("guest_process_silent") < events.index("guest_process_ended")
+    assert "detail" not in lines[events.index("guest_process_ended")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is told whom to end first")
+async def test_where_memory_runs_out_it_goes_before_the_gateway_and_the_log_says_why(
+    opening: Opening,
+) -> None:
+    backend = await opening(1)
+    (pid,) = await _pids(backend)
+    assert _adjustment(pid) == min(_adjustment("self") + 500, 1000)
+    with capture_logs() as lines:
+        os.kill(pid, signal.SIGKILL)  # as the system does
+        await _restarted(backend, 1)
+    (ended,) = (line for line in lines if line["event"] == "guest_process_ended")
+    assert (ended["status"], "without memory" in ended["detail"]) == (-signal.SIGKILL, True)
 
 
 async def test_calls_wait_for_a_process_when_none_is_left(opening: Opening, asking: Asking) -> None:
