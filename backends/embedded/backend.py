@@ -1,6 +1,7 @@
 """The backend that needs nothing installed: extensions run in this very process."""
 
 import asyncio
+import errno
 import tempfile
 import time
 from collections.abc import Mapping
@@ -229,8 +230,9 @@ class EmbeddedBackend:
                 return ""
         except EngineFailed:
             return "engine_init_failed"
-        except OSError:
-            return "bundle_dir_not_writable"
+        except OSError as error:
+            is_full = error.errno in (errno.EMFILE, errno.ENFILE)
+            return "open_files_exhausted" if is_full else "bundle_dir_not_writable"
 
     def _load(self) -> dict[str, object]:
         return {
