@@ -9,8 +9,8 @@ from typing import Final
 import aiohttp
 
 from gateway.doctor.case import Case
-from gateway.doctor.findings import Finding, failed, ok
-from gateway.sockets.listeners import unusable
+from gateway.doctor.findings import Finding, Level, failed, ok
+from gateway.sockets.listeners import addresses_of, unusable
 
 _ASK_S: Final = 2.0
 _NAMED_BY_A_GATEWAY: Final = "x-runner-backend"
@@ -20,7 +20,8 @@ _ALL_INTERFACES: Final = ("0.0.0.0", "::")  # noqa: S104  compared, not listened
 async def check(case: Case) -> Sequence[Finding]:
     if case.settings.listen.port == 0:
         return [ok("port", "GATEWAY_PORT=0 takes any free port")]
-    return [await _port(case), *await _localhost(case)]
+    port = await _port(case)
+    return [port] if port.level is Level.FAILED else [port, *await _localhost(case)]
 
 
 async def _port(case: Case) -> Finding:
@@ -37,9 +38,8 @@ async def _port(case: Case) -> Finding:
 
 
 def _bind(host: str, port: int) -> None:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in found:
-        with socket.socket(family, kind, protocol) as trial:
+    for family, address in addresses_of(host, port):
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

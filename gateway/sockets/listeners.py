@@ -16,7 +16,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from gateway.settings import Listen
 from gateway.variables.problems import SettingProblem
@@ -35,7 +36,9 @@ Sockets = Sequence[socket.socket]
 _WHO_LISTENS: Final = (
     "ss -ltnp 'sport = :{}'" if sys.platform == "linux" else "lsof -nP -iTCP:{} -sTCP:LISTEN"
 )
-_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_EVERY_IPV6: Final = "::"
+_IPV6_ADDRESSES: Final = Path("/proc/net/if_inet6")
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", _EVERY_IPV6: "::1"}  # noqa: S104
 """Hosts that are no address to connect to, and one that is."""
 
 
@@ -80,6 +83,9 @@ def unusable(listen: Listen, refused: OSError) -> UnusableHere:
             fix = f"Set {port_from} to a port from 1024 on"
         case errno.EADDRNOTAVAIL:
             code, problem = "address_not_here", f"{where} is no address of this machine"
+            if listen.host == _EVERY_IPV6:
+                problem = f"{where} cannot be reached: this machine has no IPv6 address"
+                fix += ", or to 0.0.0.0"
     return UnusableHere(code, SettingProblem(variable=variable, problem=problem, fix=fix))
 
 
@@ -123,17 +129,26 @@ def without_inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in VARIABLES}
 
 
+def addresses_of(host: str, port: int) -> Iterable[tuple[int, tuple[Any, ...]]]:
+    """The families and addresses to listen on. Raises OSError when there are none."""
+    if host == _EVERY_IPV6 and not _has_ipv6():  # the system would listen there, for nobody
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return dict.fromkeys((family, address) for family, _, _, _, address in found)
+
+
+def _has_ipv6() -> bool:
+    try:
+        return bool(_IPV6_ADDRESSES.read_text())
+    except OSError:  # only Linux has it
+        return True
+
+
 def _opened(host: str, port: int, count: int) -> list[socket.socket]:
     """`count` sockets on every address of `host`. With port 0 all have the same free one."""
     found: list[socket.socket] = []
-    addresses = dict.fromkeys(
-        (family, address)
-        for family, _, _, _, address in socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    )
     try:
-        for family, address in addresses:
+        for family, address in addresses_of(host, port):
             if port == 0 and found:
                 address = (address[0], found[0].getsockname()[1], *address[2:])
             # Without SO_REUSEPORT at first: another program on this port must be noticed.

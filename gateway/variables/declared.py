@@ -93,7 +93,9 @@ class ListenVariables(Section):
         Field(description="NAME=value lines, read again on reload."),
     ] = None
     gateway_host: Annotated[
-        ListenHost, Static(), Field(description="The address to listen on.")
+        ListenHost,
+        Static(),
+        Field(description="The address to listen on: `0.0.0.0` is all of IPv4, `::` IPv6 alone."),
     ] = "127.0.0.1"
     gateway_port: Annotated[Port, Static(), Field(description="The port to listen on.")] = 8787
     gateway_workers: Annotated[

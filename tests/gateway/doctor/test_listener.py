@@ -4,6 +4,9 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from gateway.doctor.findings import Level
 from tests.fakes.runner import FakeRunner
@@ -63,10 +66,16 @@ async def test_another_program_on_the_other_localhost_is_found() -> None:
     assert "::1" in found.fix
 
 
-async def test_an_address_of_another_machine_is_found() -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "::"])
+async def test_an_address_that_this_machine_does_not_have_is_found(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ipv6 = tmp_path / "if_inet6"
+    await asyncio.to_thread(without_ipv6.touch)
+    monkeypatch.setattr("gateway.sockets.listeners._IPV6_ADDRESSES", without_ipv6)
     findings = await visit(
         GATEWAY_PORT=str(free_port()),
-        GATEWAY_HOST="192.0.2.1",
+        GATEWAY_HOST=host,
         GATEWAY_AUTH="proxy",
         GATEWAY_PROXY_KEY="0123456789abcdef",
     )

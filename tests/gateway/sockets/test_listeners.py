@@ -100,6 +100,19 @@ def test_an_address_of_another_machine_is_told_apart() -> None:
     assert refused.value.code == "address_not_here"
 
 
+def test_every_ipv6_address_of_a_machine_without_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = tmp_path / "if_inet6"
+    nowhere.touch()
+    monkeypatch.setattr("gateway.sockets.listeners._IPV6_ADDRESSES", nowhere)
+    with pytest.raises(UnusableHere) as refused:
+        listening(Listen(host="::", port=0), {})
+    assert refused.value.code == "address_not_here"
+    assert "no IPv6 address" in refused.value.problem.problem
+    assert "0.0.0.0" in refused.value.problem.fix
+
+
 def test_sockets_that_are_meant_for_another_process_are_left_alone() -> None:
     with ExitStack() as stack:
         environ = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid() + 1)}
