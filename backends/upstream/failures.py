@@ -14,7 +14,7 @@ UNREACHABLE_WORDS: Final = {
     errno.ETIMEDOUT: "connection_timed_out",
     errno.EMFILE: "out_of_sockets",
     errno.ENFILE: "out_of_sockets",
-    errno.EADDRNOTAVAIL: "out_of_sockets",
+    errno.EADDRNOTAVAIL: "out_of_sockets",  # where there is a route
     errno.EAGAIN: "out_of_threads",  # to look the name up in
 }
 

@@ -1,6 +1,7 @@
 """Opening connections to the one address of a pool: name, socket, TLS."""
 
 import asyncio
+import errno
 import functools
 import socket
 import ssl
@@ -70,7 +71,10 @@ class Dialler:
             )
         except OSError as failure:
             self._found_until = 0.0  # it may have moved
-            raise RunnerUnreachable(unreachable_reason(failure)) from None
+            reason = unreachable_reason(failure)
+            if failure.errno == errno.EADDRNOTAVAIL and not any(map(_has_route, self._found)):
+                reason = "network_unreachable"
+            raise RunnerUnreachable(reason) from None
         return made
 
     async def _addresses(self) -> list[aiohappyeyeballs.AddrInfoType]:
@@ -105,6 +109,16 @@ class Dialler:
         if self._tls is None:  # reading the system's trust anchors takes a while
             self._tls = await asyncio.to_thread(_default_context)
         return self._tls
+
+
+def _has_route(to: aiohappyeyeballs.AddrInfoType) -> bool:
+    """Whether a datagram could leave for there, which takes no port of TCP's; none is sent."""
+    try:
+        with socket.socket(to[0], socket.SOCK_DGRAM) as trial:
+            trial.connect(to[4])
+    except OSError:
+        return False
+    return True
 
 
 @functools.cache

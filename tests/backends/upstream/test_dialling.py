@@ -1,6 +1,7 @@
 """A runner that cannot be reached is told from one that can, in one word and at once."""
 
 import asyncio
+import errno
 import socket
 import ssl
 import threading
@@ -10,7 +11,9 @@ import pytest
 import trustme
 
 from backends.errors import Phase, RunnerTimeout, RunnerUnreachable
+from backends.upstream.address import RunnerAddress
 from backends.upstream.failures import UNREACHABLE_WORDS, unreachable_reason
+from backends.upstream.http1_dial import Dialler
 from backends.upstream.transport import Budget
 from tests.backends.upstream.conftest import OpenTransport
 from tests.backends.upstream.exchanges import ask
@@ -76,6 +79,23 @@ async def test_a_name_server_that_does_not_answer_is_asked_once_for_all(
 def test_every_other_refusal_of_the_network_has_its_word(number: int, word: str) -> None:
     # Routers that answer "unreachable" cannot be staged on one machine.
     assert unreachable_reason(OSError(number, "text")) == word
+
+
+@pytest.mark.parametrize(
+    ("has_route", "word"), [(True, "out_of_sockets"), (False, "network_unreachable")]
+)
+async def test_a_machine_without_the_family_is_told_from_one_without_ports(
+    has_route: bool, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As it is with IPv6 turned off, or with all ports of TCP in use: neither is a test's to stage.
+    def refuse(sock: socket.socket, _: object) -> None:
+        if sock.type == socket.SOCK_STREAM or not has_route:
+            raise OSError(errno.EADDRNOTAVAIL, "text")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    dialler = Dialler(RunnerAddress.parse("http://127.0.0.1:9"))
+    with pytest.raises(RunnerUnreachable, match=word):
+        await dialler.dial(asyncio.Protocol)
 
 
 async def test_a_peer_that_speaks_no_tls_is_named(open_transport: OpenTransport) -> None:
