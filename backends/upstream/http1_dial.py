@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import functools
+import ipaddress
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from backends.errors import RunnerUnreachable
 from backends.forgotten_threads import ForgottenThreads
 from backends.upstream.address import RunnerAddress
 from backends.upstream.failures import unreachable_reason
+from backends.upstream.socket_connect import CONNECTS
 
 DNS_TTL_S: Final = 10.0
 _SECOND_FAMILY_AFTER_S: Final = 0.25  # RFC 8305 section 5
@@ -41,6 +43,7 @@ class Dialler:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._host = address.hostname
+        self._is_numeric = _is_numeric(address.hostname)
         self._port = urlsplit(address.origin).port or _DEFAULT_PORTS[address.scheme]
         self._secure = address.scheme == "https"
         self._server_hostname = server_hostname or address.hostname
@@ -61,7 +64,9 @@ class Dialler:
         try:
             tls = await self._context() if self._secure else None
             sock = await aiohappyeyeballs.start_connection(
-                await self._addresses(), happy_eyeballs_delay=_SECOND_FAMILY_AFTER_S
+                await self._addresses(),
+                happy_eyeballs_delay=_SECOND_FAMILY_AFTER_S,
+                loop=CONNECTS,
             )
             _, made = await loop.create_connection(
                 protocol,
@@ -92,8 +97,11 @@ class Dialler:
     async def _look_up(self) -> list[aiohappyeyeballs.AddrInfoType] | OSError:
         """A failure is returned: when it comes, there may be nobody left to raise it to."""
         try:
-            loop = asyncio.get_running_loop()
-            self._found = await loop.run_in_executor(self._threads, self._ask)
+            if self._is_numeric:
+                self._found = self._ask()
+            else:
+                loop = asyncio.get_running_loop()
+                self._found = await loop.run_in_executor(self._threads, self._ask)
         except OSError as failure:
             return failure
         finally:
@@ -109,6 +117,14 @@ class Dialler:
         if self._tls is None:  # reading the system's trust anchors takes a while
             self._tls = await asyncio.to_thread(_default_context)
         return self._tls
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _has_route(to: aiohappyeyeballs.AddrInfoType) -> bool:
