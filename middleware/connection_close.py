@@ -22,7 +22,7 @@ from middleware.carried import carried
 LINGER_S: Final = 30.0
 """How long a client that is still sending is listened to."""
 
-LINGER_PAUSE_S = 2.0
+LINGER_PAUSE_S: Final = 2.0
 """The same for one that has stopped."""
 
 LINGER_BYTES: Final = 128 * 1024 * 1024

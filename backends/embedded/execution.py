@@ -34,7 +34,6 @@ _LONG_BODY_BYTES = 65_536
 _MAX_INSTANCES = 1_000
 _NO_LIMIT = -1
 
-_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _ERROR = ctypes.POINTER(c.wasmtime_error_t)
 _Steps = Generator[None, None, ExecuteResult]
 
@@ -104,7 +103,7 @@ def _steps(guest: PreparedGuest, session: Session, memory_mb: int) -> _Steps:
     deadline = session.deadline
     if deadline.at <= time.monotonic():
         raise GuestFailed("execute_timeout", "no time was left to run")
-    store = c.wasmtime_store_new(guest.engine.native.ptr(), None, _NO_FINALIZER)
+    store = c.wasmtime_store_new(guest.engine.native.ptr(), None, short_calls.NO_FINALIZER)
     guest.engine.begin()
     printing = Printing(session.call)
     try:

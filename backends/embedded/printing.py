@@ -12,12 +12,12 @@ from wasmtime import _bindings as c  # the binding offers files alone
 
 from backends.embedded.host.call import Call
 from backends.embedded.host.guest_log import MAX_MESSAGE_BYTES, printed
+from backends.embedded.short_calls import NO_FINALIZER
 
 _STREAMS: Final = ("stdout", "stderr")
 _WRITE: Final = ctypes.CFUNCTYPE(
     ctypes.c_ssize_t, ctypes.c_void_p, ctypes.POINTER(ctypes.c_ubyte), ctypes.c_size_t
 )
-_NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 
 
 class Printing:
@@ -32,8 +32,8 @@ class Printing:
         """Have what is written to the streams of `config` come here."""
         _printing[self._key] = self
         pointer = config.ptr()
-        c.wasi_config_set_stdout_custom(pointer, _STDOUT, self._key, _NO_FINALIZER)
-        c.wasi_config_set_stderr_custom(pointer, _STDERR, self._key, _NO_FINALIZER)
+        c.wasi_config_set_stdout_custom(pointer, _STDOUT, self._key, NO_FINALIZER)
+        c.wasi_config_set_stderr_custom(pointer, _STDERR, self._key, NO_FINALIZER)
 
     def end(self) -> None:
         """Log what has no end of line; nothing comes here any more."""

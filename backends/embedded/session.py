@@ -15,7 +15,6 @@ from backends.embedded.host.call import Call
 
 _CONTINUE = 0
 _YIELD = 1
-_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +62,7 @@ def enforce_deadline(store: Any, context: Any, session: Session) -> None:
 
     The engine calls back whenever the epoch has advanced so many ticks (`WasmEngine`).
     """
-    short_calls.epoch_deadline_callback(store, _EPOCH_CALLBACK, None, _NO_FINALIZER)
+    short_calls.epoch_deadline_callback(store, _EPOCH_CALLBACK, None, short_calls.NO_FINALIZER)
     ticks = session.deadline.ticks() if session.turn_ends_s is None else 1
     short_calls.set_epoch_deadline(context, ticks)
 

@@ -22,6 +22,9 @@ def _short(name: str) -> Any:
     return function
 
 
+NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
+"""For what the engine is handed with nothing to free behind it."""
+
 byte_vec_new: Final = _library.wasm_byte_vec_new
 """Takes the vector's address, a size, and bytes: nothing has to be cast."""
 byte_vec_new.restype, byte_vec_new.argtypes = (

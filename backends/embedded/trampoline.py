@@ -19,13 +19,13 @@ from backends.embedded.host.never_waits import HostFunction, never_waits
 from backends.embedded.marshalling import ListCodec, RecordCodec, ResultCodec, zero
 from backends.embedded.scalars import Allowance, Codec, EnumCodec, TooMuch, expect
 from backends.embedded.session import current
+from backends.embedded.short_calls import NO_FINALIZER
 
 Trampoline = Any
 """A callback that C enters; it must live as long as the linker that holds its address."""
 
 _FLAGS = ffi.WASMTIME_COMPONENT_FLAGS.value
 _U64 = ffi.WASMTIME_COMPONENT_U64.value
-_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _ERROR = ctypes.POINTER(c.wasmtime_error_t)
 # The error that a guest gets where a host function broke: the first that its enum has.
 _LAST_RESORT = ("internal", "denied", "not-allowed")
@@ -152,7 +152,7 @@ def add(instance: wit.LinkerInstance, function: str, callback: Trampoline) -> No
         else c.wasmtime_component_linker_instance_add_func
     )
     name = ctypes.create_string_buffer(function.encode())
-    raise_if_failed(define(instance.ptr(), name, len(name) - 1, callback, None, _NO_FINALIZER))
+    raise_if_failed(define(instance.ptr(), name, len(name) - 1, callback, None, NO_FINALIZER))
 
 
 def _give_error(result: Codec | None, results: Any) -> int:

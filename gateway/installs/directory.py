@@ -20,12 +20,7 @@ from gateway.installs.contract import (
     Installs,
     RegistryUnavailable,
 )
-from gateway.installs.index import (
-    IndexStamp,
-    IndexUnreadable,
-    index_stamp,
-    read_index,
-)
+from gateway.installs.index import IndexStamp, IndexUnreadable, index_stamp, read_index
 from gateway.installs.naming import EVERY_TENANT, install_id, names_of
 from gateway.variables.unusable import words_of
 

@@ -1,6 +1,8 @@
 """Runs the event loop of a process, also where the system has no more threads for it."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,16 +18,22 @@ def loop_runner(
     needs no thread: by itself it waits in one for the others.
 
     Raises:
-        RuntimeError: there is not even one thread.
+        OSError: EAGAIN, what runs needs a thread that the system does not give.
     """
-    threads = StandingThreads()
-    runner = asyncio.Runner(loop_factory=factory)
     try:
-        runner.get_loop().set_default_executor(threads)
-        yield runner
-    finally:
+        threads = StandingThreads()
+        runner = asyncio.Runner(loop_factory=factory)
         try:
-            runner.close()
-        except RuntimeError as why:  # the loop is closed all the same
-            if not is_out_of_threads(why):
-                raise
+            runner.get_loop().set_default_executor(threads)
+            yield runner
+        finally:
+            try:
+                runner.close()
+            except RuntimeError as why:  # the loop is closed all the same
+                if not is_out_of_threads(why):
+                    raise
+    except RuntimeError as why:
+        if not is_out_of_threads(why):
+            raise
+        # A refused process has this word, which counts against the same limit.
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from why

@@ -32,7 +32,7 @@ from gateway.sockets.notify import READY, notify
 from gateway.sockets.open_files import watch_open_files
 from gateway.sockets.site import GatewaySite, serve_accepted
 from gateway.sockets.tls import LiveCertificate, certificate_of
-from gateway.variables.unusable import is_out_of_threads, log_fields
+from gateway.variables.unusable import log_fields
 
 Announce = Callable[[str, Settings, web.Application], Awaitable[None]]
 
@@ -193,9 +193,7 @@ def run(app: web.Application, settings: Settings, logs: ProcessLogs, host: Host)
     try:
         with loop_runner(_loop_factory()) as runner:
             runner.run(_run(app, settings, host))
-    except (BackendError, OSError, RuntimeError) as why:
-        if isinstance(why, RuntimeError) and not is_out_of_threads(why):
-            raise
+    except (BackendError, OSError) as why:
         host.not_started(**log_fields(why))
         return 1
     finally:

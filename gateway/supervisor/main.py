@@ -32,7 +32,7 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 from gateway.supervisor.start import Start, Started, share_of
 from gateway.supervisor.survey import Survey
 from gateway.supervisor.together import Together
-from gateway.variables.unusable import is_out_of_threads, log_fields
+from gateway.variables.unusable import log_fields
 
 _log = structlog.get_logger("supervisor")
 
@@ -46,9 +46,7 @@ def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
         by_place = listening(settings.listen, environ, shares=settings.listen.workers)
         with loop_runner() as runner:
             killed_by = runner.run(_run(Supervisor(settings, environ, by_place, logs)))
-    except (OSError, RuntimeError) as why:
-        if isinstance(why, RuntimeError) and not is_out_of_threads(why):
-            raise
+    except OSError as why:
         _log.error("not_started", **log_fields(why))
         return 1
     except StartFailed as failed:
