@@ -25,7 +25,7 @@ from gateway.process import asking_signals
 from gateway.process.serve import Serving, run
 from gateway.runner_app import ROUTES
 from gateway.settings import Listen, Settings
-from gateway.sockets.listeners import Sockets
+from gateway.sockets.listeners import Sockets, passed
 
 _MAX_UNSENT_BYTES: Final = 1024 * 1024
 _MORE_EXPENDABLE: Final = 500
@@ -38,7 +38,7 @@ class InTheGateway:
     """The process around a guest process's application; see Host."""
 
     def __init__(self, start: Start, link: socket.socket) -> None:
-        self._listener = socket.socket(fileno=start.listener)
+        self._listener = passed(start.listener)
         self._link = link
         self._tasks: list[asyncio.Task[None]] = []
 

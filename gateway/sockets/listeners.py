@@ -101,15 +101,27 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
     found = []
     for descriptor in range(FIRST_INHERITED, FIRST_INHERITED + int(count)):
         os.set_inheritable(descriptor, False)
-        one = socket.socket(fileno=descriptor)
+        one = passed(descriptor)
         if not (
             one.type == socket.SOCK_STREAM
             and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         ):
             raise OSError(None, f"descriptor {descriptor} is not a listening socket")
-        one.setblocking(False)
         found.append(one)
     return found
+
+
+def passed(descriptor: int) -> socket.socket:
+    """The socket that another process has left or lent to this one.
+
+    It does not block, nor does any copy of it. Whether a socket blocks is one flag for all
+    processes that hold it (fcntl(2), O_NONBLOCK), and a new Python object believes that it does:
+    its `dup()` would set the flag so for a moment, and whoever accepts in that moment is held
+    until somebody connects.
+    """
+    one = socket.socket(fileno=descriptor)
+    one.setblocking(False)
+    return one
 
 
 def _refuse_wider(listen: Listen, inherited: Sockets) -> None:

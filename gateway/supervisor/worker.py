@@ -21,7 +21,7 @@ from gateway.process.version import VERSION
 from gateway.process.welcome import welcome
 from gateway.reports import hear, report
 from gateway.settings import Listen, Settings
-from gateway.sockets.listeners import Sockets
+from gateway.sockets.listeners import Sockets, passed
 from gateway.supervisor.member import Member
 from gateway.supervisor.start import Start
 
@@ -36,7 +36,7 @@ class Worker:
         self._member = member
         # Places may share one: what is closed twice would raise, or close somebody else's.
         descriptors = {each for place in start.sockets for each in place}
-        known = {each: socket.socket(fileno=each) for each in descriptors}
+        known = {each: passed(each) for each in descriptors}
         self._by_place = [[known[each] for each in place] for place in start.sockets]
 
     def sockets(self, _: Listen) -> Sockets:
