@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatchcase
 from html import unescape
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.cli import cli
 from gateway.problems import CODES, CODES_BY_STATUS, PROBLEMS
+from gateway.routes.table import GATEWAY_ROUTES, Access
 from gateway.settings import load
 from gateway.variables.table import VARIABLES
 from scripts.settings_table import DOCUMENT, EXAMPLE, documented, example
@@ -70,6 +72,28 @@ def test_every_command_in_a_document_exists(path: Path) -> None:
                 break  # what follows are arguments
             assert word in found.commands, f"python -m gateway{words}"
             found = found.commands[word]
+
+
+def test_who_may_use_a_route_is_documented() -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"(?m)^\| (`/[^|]*) \| ([^|]*) \|", page))
+    who = {
+        Access.PUBLIC: "anybody",
+        Access.CALLER: "a caller",
+        Access.BROWSER: "a browser",
+        Access.SERVICE: "a host application",
+        Access.ADMIN: "an operator",
+    }
+    written = {
+        pattern: said for row, said in rows.items() for pattern in re.findall(r"`(.*?)`", row)
+    }
+    met = set()
+    for route in GATEWAY_ROUTES:
+        path = f"{route.path.rstrip('/')}/"
+        found = [each for each in written if fnmatchcase(path, f"{each.rstrip('/')}/")]
+        assert [written[each] for each in found] == [who[route.access]], route.path
+        met |= set(found)
+    assert met == set(written)
 
 
 def test_the_example_app_is_developed_for_this_machine_alone() -> None:
