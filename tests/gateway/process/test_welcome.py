@@ -1,10 +1,12 @@
 """What is printed at the start: nothing that its reader could not use."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.installs.directory import DirectoryInstalls
 from gateway.installs.index import write_index
@@ -12,6 +14,13 @@ from gateway.installs.naming import EVERY_TENANT
 from gateway.process.welcome import welcome
 from tests.fakes.runner import FakeRunner, UiFile
 from tests.gateway.harness import INSTALL, Gateway, in_front_of, running
+
+
+@pytest.fixture(autouse=True)
+def no_log_lines() -> Iterator[None]:
+    """A probe's line would be in between: in these tests the log goes to standard output."""
+    with capture_logs():
+        yield
 
 
 async def test_developers_are_shown_the_console_and_what_they_can_call(
