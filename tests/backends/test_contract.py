@@ -124,6 +124,7 @@ async def embedded(folder: Path) -> AsyncIterator[Subject]:
         pack(EXAMPLE, folder / "hello.tar.zst")
     bundle = BundleStore(store).add(folder / "hello.tar.zst")
     backend = await EmbeddedBackend.open(EmbeddedSettings(bundle_dir=store))
+    await backend.warm(bundle.content_hash)  # on a busy machine it takes longer than a call may
     yield Subject(BackendKind.EMBEDDED, backend, bundle.content_hash)
     await backend.aclose()
 
