@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.frames import first_message
+from gateway.frames import first_message, inherited_end
 from gateway.guest_start import SERVES, Start, open_link
 from gateway.logs.process import ProcessLogs
 from gateway.logs.tap import TAP
@@ -95,7 +95,7 @@ def main(descriptor: int) -> int:
     """Serve until the gateway is gone. Returns the exit status."""
     _go_before_the_gateway()
     asking_signals.remember()
-    link = socket.socket(fileno=descriptor)
+    link = inherited_end(descriptor)
     try:
         start: Start = first_message(link)
     except (EOFError, OSError):

@@ -100,7 +100,6 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
         return []
     found = []
     for descriptor in range(FIRST_INHERITED, FIRST_INHERITED + int(count)):
-        os.set_inheritable(descriptor, False)
         one = passed(descriptor)
         if not (
             one.type == socket.SOCK_STREAM
@@ -118,7 +117,11 @@ def passed(descriptor: int) -> socket.socket:
     processes that hold it (fcntl(2), O_NONBLOCK), and a new Python object believes that it does:
     its `dup()` would set the flag so for a moment, and whoever accepts in that moment is held
     until somebody connects.
+
+    Nor is it passed on to what this process starts: a program that outlives it would keep the
+    port, and one that runs extensions has no business there.
     """
+    os.set_inheritable(descriptor, False)  # uvloop closes nothing else in what it starts
     one = socket.socket(fileno=descriptor)
     one.setblocking(False)
     return one

@@ -5,7 +5,6 @@ at the other end of its channel: when that is gone, it finishes what runs and go
 """
 
 import os
-import socket
 import sys
 from functools import partial
 
@@ -13,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.frames import first_message
+from gateway.frames import first_message, inherited_end
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.serve import Serving, run
@@ -75,7 +74,7 @@ def main(descriptor: int) -> int:
     """Serve until told to stop. Returns the exit status."""
     # One for the terminal does not reach this process, because it has a session of its own.
     asking_signals.remember()
-    end = socket.socket(fileno=descriptor)
+    end = inherited_end(descriptor)
     try:
         start: Start = first_message(end)
     except (EOFError, OSError):

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession
 
 from tests.journeys.load import load_on
@@ -96,3 +98,25 @@ async def test_workers_have_guest_processes_of_their_own(tmp_path: Path, bundle_
             workers = (await answer.json())["workers"]
         assert [each["worker"] for each in workers] == [0, 1]
         assert len(await pids(gateway)) == 1  # of the two that were asked for
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says what a process holds")
+async def test_a_guest_process_has_neither_the_port_nor_a_way_to_the_supervisor(
+    tmp_path: Path, bundle_dir: Path
+) -> None:
+    environ = {"GATEWAY_WORKERS": "2"}
+    async with gateway_process(
+        tmp_path, environ=environ, env_file=settings(bundle_dir, 2)
+    ) as gateway:
+        workers = [await gateway.event("worker_started", worker=place) for place in range(2)]
+        (guest,) = await pids(gateway)
+        its_own = sockets_of(guest)
+        assert not its_own & sockets_of(gateway.pid)
+        # What it answers calls on is kept for it by the one that has started it.
+        assert [len(its_own & sockets_of(each["pid"])) for each in workers] in ([1, 0], [0, 1])
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The sockets that a process has open."""
+    folder = Path(f"/proc/{pid}/fd")
+    return {name for each in folder.iterdir() if (name := os.readlink(each)).startswith("socket:")}
