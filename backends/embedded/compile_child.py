@@ -1,13 +1,15 @@
 """Compiles one component within bounds: a program of its own, started by `compiling`.
 
-`python -m backends.embedded.compile_child FILE MAX_MEMORY_MB MAX_CPU_S`.
+`python -m backends.embedded.compile_child FILE MAX_MEMORY_MB MAX_CPU_S PARENT`.
 
 A process of its own, because what a compiler takes is up to whoever wrote the component: a
 file of a few hundred bytes, once unpacked, asks for gigabytes and minutes.
 """
 
+import ctypes
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -26,10 +28,13 @@ REFUSED: Final = os.EX_DATAERR
 
 _THREADS: Final = 4  # each takes memory, so what a component needs must not depend on the machine
 _MIB: Final = 1_048_576
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
-def main(file: Path, max_memory_mb: int, max_cpu_s: int) -> int:
+def main(file: Path, max_memory_mb: int, max_cpu_s: int, parent: int) -> int:
     """Write the compiled code to standard output. Returns the exit status."""
+    if not _ends_with(parent):
+        return os.EX_UNAVAILABLE
     with suppress(ValueError):  # macOS counts addresses, of which every process has more than that
         _limit(resource.RLIMIT_DATA, max_memory_mb * _MIB)
     _limit(resource.RLIMIT_CPU, max_cpu_s)
@@ -51,6 +56,16 @@ def main(file: Path, max_memory_mb: int, max_cpu_s: int) -> int:
     return os.EX_OK
 
 
+def _ends_with(parent: int) -> bool:
+    """Have the system end this process when its parent ends, where it can: on Linux.
+
+    Returns whether the parent is still there: nobody hears a compiler whose gateway was killed.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
+
+
 def out_of_memory(max_memory_mb: int) -> str:
     """Why a component that needs more is refused."""
     return f"it takes more than {max_memory_mb} MiB of memory (RUNNER_COMPILE_MEMORY_MB)"
@@ -69,4 +84,4 @@ def _refuse(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))

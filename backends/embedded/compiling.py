@@ -1,6 +1,7 @@
 """Compiles components where it can be bounded: in a process of its own for each."""
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -34,7 +35,7 @@ async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "backends.embedded.compile_child",
-            str(component), str(max_memory_mb), str(max_cpu_s),
+            str(component), str(max_memory_mb), str(max_cpu_s), str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -30,6 +30,13 @@ resource.setrlimit = refusing
 runpy.run_module("backends.embedded.compile_child", run_name="__main__", alter_sys=True)
 """
 
+STARTER = """
+import asyncio, sys
+from pathlib import Path
+from backends.embedded.compiling import compiled
+asyncio.run(compiled(Path(sys.argv[1]), max_memory_mb=int(sys.argv[2])))
+"""
+
 FUNCTIONS = 30_000
 MEMORY_MB = 768
 """Empty ones: 120 KB of component, some 250 MB and more than a second of CPU time to compile."""
@@ -57,6 +64,10 @@ def compilers_of(component: Path) -> list[Path]:
             if str(component).encode() in (process / "cmdline").read_bytes().split(b"\0"):
                 found.append(process)
     return found
+
+
+def compilers_of_others(component: Path, starter: int) -> list[Path]:
+    return [each for each in compilers_of(component) if int(each.name) != starter]
 
 
 async def refusal(
@@ -136,6 +147,38 @@ async def test_nothing_goes_on_compiling_for_nobody(greedy: Path) -> None:
     assert not compilers_of(greedy)
 
 
+@reads_proc
+async def test_a_compiler_ends_with_the_process_that_waits_for_it(greedy: Path) -> None:
+    starter = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STARTER, str(greedy), str(MEMORY_MB)
+    )
+    while not (compilers := compilers_of_others(greedy, starter.pid)):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    (compiler,) = compilers
+    adjusted = compiler / "oom_score_adj"  # after it has asked to end with its parent
+    while adjusted.read_text() != "1000\n":  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    os.kill(int(compiler.name), signal.SIGSTOP)  # else it would end by itself, in a second or two
+    starter.kill()
+    await starter.wait()
+    async with asyncio.timeout(30):
+        while compiler in compilers_of(greedy):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_a_compiler_that_nobody_waits_for_any_more_does_not_begin(tmp_path: Path) -> None:
+    somebody_else = str(os.getppid())
+    child = subprocess.run(
+        [
+            *(sys.executable, "-m", "backends.embedded.compile_child"),
+            *(written(tmp_path, wat.ECHO), "64", "15", somebody_else),
+        ],
+        capture_output=True,
+        timeout=60,
+    )
+    assert (child.returncode, child.stdout) == (os.EX_UNAVAILABLE, b"")
+
+
 async def test_the_sample_stays_far_from_its_bounds() -> None:
     sample = Path(__file__).parents[3] / "examples" / "hello" / "dist" / "main.wasm"
     assert await compiled(sample, max_memory_mb=192, max_cpu_s=15)
@@ -150,7 +193,7 @@ def test_a_system_that_refuses_the_bound_on_memory_compiles_all_the_same(tmp_pat
     child = subprocess.run(
         [
             *(sys.executable, "-c", WHERE_MEMORY_CANNOT_BE_BOUNDED),
-            *(written(tmp_path, wat.ECHO), "64", "15"),
+            *(written(tmp_path, wat.ECHO), "64", "15", str(os.getpid())),
         ],
         capture_output=True,
         timeout=60,
