@@ -85,20 +85,19 @@ class HandOver:
             ear.setblocking(False)
             ear.bind(address)
             successor = Successor(self._sockets(), {**self._environ, PREDECESSOR: address})
-            pid = 0
             try:
                 async with asyncio.timeout(START_S):
                     pid = await asyncio.to_thread(successor.pid)
                     _log.info("hand_over_begun", successor=pid)
                     said_ready = await _first_of(_is_ready(ear), _has_ended(successor))
+                if said_ready:
+                    await asyncio.to_thread(successor.let_go)
+                    return pid
             except TimeoutError:
-                said_ready = False
+                pass
             except asyncio.CancelledError:  # stopped meanwhile, and so is whatever was begun
                 successor.kill()  # waited for at once, for nothing survives that
                 raise
-        if said_ready:
-            await asyncio.to_thread(successor.let_go)
-            return pid
         ended = successor.status
         await asyncio.to_thread(successor.kill)
         reason = "not_ready_in_time" if ended is None else "successor_ended"
@@ -153,7 +152,8 @@ class Successor:
 
     def kill(self) -> None:
         """End it now. Blocks until it is gone."""
-        if self.status is None and (pid := self.pid()):
+        # The parent's status is the successor's, unless it was killed: then nobody's child runs on.
+        if (self.status is None or self.status < 0) and (pid := self.pid()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._parent.wait()
