@@ -141,6 +141,8 @@ class Crew:
         )
         self._in_place[place] = worker
         self._in_background(self._see_off(worker))
+        if self._stopping.is_set():
+            worker.terminate()  # nobody has told it: it was in no place yet
         try:
             await worker.until_serving()
         except StartFailed:

@@ -13,11 +13,16 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 class Worker:
     """As the crew sees one; it serves at once, and ends when the test says so."""
 
-    place, pid, status, served_s, is_serving = 0, 1, -9, 0.0, True
+    pid, status, served_s, is_serving = 1, -9, 0.0, True
 
     def __init__(self) -> None:
         self.serves, self.left, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.place = 0
         self.channel = self
+        self.is_told = asyncio.Event()
+
+    def terminate(self) -> None:
+        self.is_told.set()
 
     def tell(self, _verb: str, **_: object) -> None: ...
 
@@ -66,3 +71,39 @@ async def test_a_place_is_filled_by_the_next_start_that_goes_well(
     async with asyncio.timeout(20):
         await is_filled.wait()
     await workers.kill()
+
+
+async def test_a_worker_whose_start_had_begun_before_a_stop_is_told_to_end_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It would serve while the others drain, and then be killed with what it had taken on.
+    lost, draining, late = Worker(), Worker(), Worker()
+    draining.place = 1
+    is_begun, may_go_on = asyncio.Event(), asyncio.Event()
+    in_order = iter((lost, draining))
+
+    async def spawn(*_: Any) -> WorkerProcess:
+        if (one := next(in_order, None)) is not None:
+            return cast(WorkerProcess, one)
+        is_begun.set()
+        await may_go_on.wait()
+        return cast(WorkerProcess, late)
+
+    monkeypatch.setattr(crew, "spawn", spawn)
+    workers = Crew(
+        [[], []],
+        {},
+        start_of=lambda *_: cast(Any, None),
+        handle=cast(Any, None),
+        on_end=lambda _: None,
+    )
+    await workers.start()
+    await lost.kill()
+    await is_begun.wait()
+    stopping = asyncio.create_task(workers.stop(within_s=30))
+    await asyncio.sleep(0)
+    may_go_on.set()
+    async with asyncio.timeout(20):
+        await late.is_told.wait()
+    await draining.kill()
+    await stopping
