@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import settings as settings_module
+from gateway.done_before import done_before
 from gateway.generations.receipts import Receipt, Receipts
 from gateway.generations.swap import Committed, Refused, Swapper, ms_since
 from gateway.ignored_variables import Ignored
@@ -79,32 +80,39 @@ class Reloader:
         self._receipts = receipts
         self._on_receipt = on_receipt
         self._one_at_a_time = asyncio.Lock()
-        self._signalled: asyncio.Task[None] | None = None
+        self._reloads: set[asyncio.Task[Receipt]] = set()
         self._is_waiting = False
-        self._is_closed = False
+        self._closed = asyncio.Event()
 
     def signalled(self) -> None:
         """See Reloading."""
-        if not (self._is_waiting or self._is_closed):
+        if not (self._is_waiting or self._closed.is_set()):
             self._is_waiting = True
-            self._signalled = asyncio.create_task(self._reload_for_signal(), name="reload")
+            self._keep(asyncio.create_task(self._reload_for_signal(), name="reload"))
 
-    async def _reload_for_signal(self) -> None:
+    async def _reload_for_signal(self) -> Receipt:
         async with self._one_at_a_time:
             self._is_waiting = False
-            await self._reload(plan=False, trigger="signal")
+            return await self._reload(plan=False, trigger="signal")
 
     async def reload(self, *, plan: bool = False, trigger: str = "admin") -> Receipt:
-        """See Reloading."""
+        """See Reloading. What has begun is finished, whatever becomes of the one who asked."""
+        task = asyncio.create_task(self._reload_in_turn(plan, trigger), name="reload")
+        self._keep(task)
+        return await asyncio.shield(task)
+
+    async def _reload_in_turn(self, plan: bool, trigger: str) -> Receipt:
         async with self._one_at_a_time:
             return await self._reload(plan=plan, trigger=trigger)
 
+    def _keep(self, task: asyncio.Task[Receipt]) -> None:
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
     async def aclose(self) -> None:
-        """See Reloading. Whoever asks for a reload from now on is refused."""
-        self._is_closed = True
-        if self._signalled is not None:
-            self._signalled.cancel()
-            await asyncio.gather(self._signalled, return_exceptions=True)
+        """See Reloading. What runs is undone, and refused as is whatever comes from now on."""
+        self._closed.set()
+        await asyncio.gather(*self._reloads, return_exceptions=True)
         await self._attempt.aclose()
 
     async def _reload(self, *, plan: bool, trigger: str) -> Receipt:
@@ -119,9 +127,11 @@ class Reloader:
             plan=plan,
         )
         with _refusals_noted(receipt):
-            if self._is_closed:
+            if self._closed.is_set():
                 raise Refused("stopping")
-            await self._attempt.run(receipt)
+            is_done = await done_before(self._closed, self._attempt.run(receipt))
+            if not is_done and receipt.outcome != "switched":  # which cannot be undone any more
+                raise Refused("stopping")
         receipt.took_ms = ms_since(began)
         self._receipts.add(receipt)
         _note(receipt)

@@ -15,12 +15,12 @@ from aiohttp import web
 
 from backends.errors import BackendError
 from gateway.app import create_app
+from gateway.done_before import done_before
 from gateway.ignored_variables import Ignored
 from gateway.keys import LIVE, RELOADER, STATE
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.allocator import give_back_at_intervals, keep_large_blocks
-from gateway.process.done_before import done_before
 from gateway.process.env_watch import EnvWatch
 from gateway.process.loop_runner import loop_runner
 from gateway.process.welcome import welcome

@@ -12,11 +12,11 @@ from typing import Any
 
 import structlog
 
+from gateway.done_before import done_before
 from gateway.generations.receipts import Receipts
 from gateway.ignored_variables import Ignored
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
-from gateway.process.done_before import done_before
 from gateway.process.env_watch import EnvWatch
 from gateway.process.loop_runner import loop_runner
 from gateway.process.version import VERSION
