@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.sockets.listeners import Sockets
 from gateway.supervisor.channel import AskFailed, Channel, ChannelClosed
 from gateway.supervisor.start import REPORT_S, START_S, Start, Started
+from middleware.errors import Overloaded
 
 FAREWELL_S: Final = 2.0
 RELOAD_S: Final = 4 * PREPARE_S
@@ -49,6 +50,7 @@ class Member:
         self._receipts: Receipts | None = None
         self._part: Part | None = None
         self._serving: Serving | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._by_place: Sequence[Sockets] = ()
 
     async def join(self, serving: Serving, by_place: Sequence[Sockets]) -> Started:
@@ -82,7 +84,8 @@ class Member:
         with suppress(ChannelClosed, TimeoutError, AskFailed):
             metrics = await self.own("metrics", {})
             await self._channel.ask("farewell", within_s=FAREWELL_S, metrics=metrics)
-        self._watch.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._channel.aclose()
 
     def load(self) -> Settings:
@@ -149,11 +152,11 @@ class Member:
 
 
 class Part:
-    """What one worker does in a swap of all of them. It holds one candidate at most."""
+    """What one worker does in a swap of all of them. It makes or holds one candidate at most."""
 
     def __init__(self, swapper: Swapper) -> None:
         self._swapper = swapper
-        self._candidate: Candidate | None = None
+        self._preparing: asyncio.Task[Candidate] | None = None
         self._committed: Committed | None = None
 
     async def play(self, verb: str, arguments: dict[str, Any]) -> Any:
@@ -172,25 +175,35 @@ class Part:
     async def _prepare(self, settings: Settings, *, warmed: bool) -> str | None:
         """Why these settings cannot serve here; None when they can, and are ready to."""
         await self.abort()
+        work = self._swapper.prepare(settings, warmed=warmed)
+        self._preparing = asyncio.create_task(work, name="prepare")
         try:
-            self._candidate = await self._swapper.prepare(settings, warmed=warmed)
+            await self._preparing
         except Refused as refused:
+            self._preparing = None
             return refused.reason
         return None
 
     def _commit(self) -> tuple[int, int]:
         """The generation that serves now, and what ran when it began to."""
-        candidate, self._candidate = self._candidate, None
-        if candidate is None:
+        prepared, self._preparing = self._preparing, None
+        if prepared is None:
             raise NothingPrepared
-        self._committed = self._swapper.commit(candidate)
+        self._committed = self._swapper.commit(prepared.result())
         return self._committed.generation, self._committed.in_flight_at_switch
 
     async def abort(self) -> None:
-        """Close what was prepared, if anything was."""
-        candidate, self._candidate = self._candidate, None
-        if candidate is not None:
-            await self._swapper.abort(candidate)
+        """Close what was prepared, and what is being prepared, if anything is.
+
+        The supervisor does not wait for ever, and one prepare must not become another's candidate.
+        """
+        preparing, self._preparing = self._preparing, None
+        if preparing is None:
+            return
+        preparing.cancel()
+        (prepared,) = await asyncio.gather(preparing, return_exceptions=True)
+        if isinstance(prepared, Candidate):
+            await self._swapper.abort(prepared)
 
     async def _drained(self) -> tuple[float, int]:
         """How the generation ended that the last commit replaced."""
@@ -212,10 +225,13 @@ class ByTheSupervisor:
         self._channel.tell("signalled")
 
     async def reload(self, *, plan: bool = False, trigger: str = "admin") -> Receipt:
-        """See Reloading."""
-        receipt: Receipt = await self._channel.ask(
-            "reload", within_s=RELOAD_S, plan=plan, trigger=trigger
-        )
+        """See Reloading. Raises Overloaded when the supervisor does not answer."""
+        try:
+            receipt: Receipt = await self._channel.ask(
+                "reload", within_s=RELOAD_S, plan=plan, trigger=trigger
+            )
+        except (ChannelClosed, TimeoutError) as failure:
+            raise Overloaded(retry_after_s=1, reason="workers_not_asked") from failure
         return receipt
 
     async def aclose(self) -> None:

@@ -21,6 +21,7 @@ from gateway.process.welcome import welcome
 from gateway.reports import hear, report
 from gateway.settings import Listen, Settings
 from gateway.sockets.listeners import Sockets, passed
+from gateway.supervisor.channel import ChannelClosed
 from gateway.supervisor.member import Member
 from gateway.supervisor.start import Start
 
@@ -47,7 +48,10 @@ class Worker:
     ) -> None:
         """See Host."""
         self._serving = serving
-        told = await self._member.join(serving, self._by_place)
+        try:
+            told = await self._member.join(serving, self._by_place)
+        except ChannelClosed:
+            return  # with its supervisor gone this worker stops, and its log says why
         _log.info("worker_started", pid=os.getpid(), generation=self._start.generation)
         if told.is_first:
             await welcome(origin, settings, app)
