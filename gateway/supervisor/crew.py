@@ -172,6 +172,8 @@ class Crew:
                 try:
                     await self._start(place)
                 except (StartFailed, OSError, RuntimeError) as failed:  # the last: no thread
+                    if self._stopping.is_set():  # it was told to end
+                        return
                     failures += 1
                     _log.error(
                         "worker_not_started",
