@@ -17,7 +17,10 @@ def main(report: int, command: list[str]) -> int:
     if not child:
         os.execv(command[0], command)  # noqa: S606  that is its purpose
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the command, too
-    os.write(report, str(child).encode())
+    try:
+        os.write(report, str(child).encode())
+    except BrokenPipeError:  # whoever asked for it is gone, and nobody knows of it
+        os.kill(child, signal.SIGKILL)
     os.close(report)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return status if status >= 0 else 128 - status

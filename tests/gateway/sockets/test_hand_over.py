@@ -1,8 +1,10 @@
 """Whoever is stopped while it hands over leaves no successor behind that nobody knows of."""
 
 import asyncio
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -36,6 +38,20 @@ async def test_a_successor_that_was_let_go_can_still_be_ended(
                 break
             writer.close()
             await asyncio.sleep(0.01)
+
+
+def test_a_successor_that_nobody_knows_of_does_not_stay() -> None:
+    # Whoever asked for it was killed at once: before it was told which process it is.
+    reading, writing = os.pipe()
+    os.close(reading)
+    detachable = subprocess.run(
+        [sys.executable, "-m", "gateway.detachable", str(writing), *SLEEPING],
+        pass_fds=[writing],
+        capture_output=True,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (detachable.returncode, detachable.stderr) == (128 + signal.SIGKILL, b"")
 
 
 class ReadySuccessor:
