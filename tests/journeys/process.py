@@ -6,8 +6,8 @@ import signal
 import socket
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -149,8 +149,10 @@ async def gateway_process(
     )  # fmt: skip
     gateway = GatewayProcess(process, path)
     async with asyncio.TaskGroup() as readers:
-        readers.create_task(gateway.read_log())
-        readers.create_task(gateway.read_output())
+        reading = [
+            readers.create_task(gateway.read_log()),
+            readers.create_task(gateway.read_output()),
+        ]
         try:
             if awaited is not None:
                 gateway.url = (await gateway.event(awaited)).get("origin", "")
@@ -158,4 +160,33 @@ async def gateway_process(
         finally:
             if process.returncode is None:
                 process.kill()
+            await _until_nobody_is_left(process, reading, path)
+
+
+async def _until_nobody_is_left(
+    process: asyncio.subprocess.Process, reading: Iterable[asyncio.Task[None]], env_file: Path
+) -> None:
+    """Wait until its pipes are closed, which everybody has that it started.
+
+    Whoever stays is named, and ended: else the next test would fail for it.
+    """
+    try:
+        async with asyncio.timeout(EXIT_S):
+            await asyncio.wait(reading)
             await process.wait()
+    except TimeoutError:
+        left = dict(started_with(env_file))
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        raise AssertionError(f"still there after the end of the gateway: {left}") from None
+
+
+def started_with(env_file: Path) -> Iterator[tuple[int, str]]:
+    """The processes of this gateway, and where each of them stands; only Linux tells."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended since, or somebody else's
+            if os.fsencode(f"GATEWAY_ENV_FILE={env_file}") in (each / "environ").read_bytes():
+                command = (each / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state = (each / "stat").read_text().rpartition(") ")[2][0]
+                yield int(each.name), f"{command}({state} in {(each / 'wchan').read_text()})"
