@@ -23,6 +23,7 @@ from gateway.process import asking_signals
 from gateway.process.allocator import give_back_at_intervals, keep_large_blocks
 from gateway.process.env_watch import EnvWatch
 from gateway.process.loop_runner import loop_runner
+from gateway.process.orphans import let_orphans_go
 from gateway.process.welcome import welcome
 from gateway.server import GatewayRunner
 from gateway.settings import Listen, Settings, load
@@ -220,6 +221,7 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         chores = [
             asyncio.create_task(give_back_at_intervals(), name="give-back"),
             asyncio.create_task(watch_open_files(), name="open-files"),
+            asyncio.create_task(let_orphans_go(), name="orphans"),
         ]
         await serving.stop.wait()
         asking_signals.ignore()

@@ -19,6 +19,7 @@ from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.env_watch import EnvWatch
 from gateway.process.loop_runner import loop_runner
+from gateway.process.orphans import let_orphans_go
 from gateway.process.version import VERSION
 from gateway.reload import Reloader
 from gateway.settings import Settings, load
@@ -118,9 +119,13 @@ class Supervisor:
             self._all_started.set()
             self._env_watch.start()
             notify(self._environ, READY)
-            counting = asyncio.create_task(self._survey.count(), name="count")
+            chores = [
+                asyncio.create_task(self._survey.count(), name="count"),
+                asyncio.create_task(let_orphans_go(), name="orphans"),
+            ]
             await self._stop.wait()
-            counting.cancel()
+            for chore in chores:
+                chore.cancel()
             self._env_watch.stop()
         await self._end()
         return self._at_once
