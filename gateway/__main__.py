@@ -14,6 +14,8 @@ def main() -> None:
     _open_standard_descriptors()
     try:
         _run()
+    except KeyboardInterrupt:  # before it serves, or there are verbs: as they say it
+        sys.exit("\nAborted!")
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith(("gateway", "middleware", "backends")):
             raise
@@ -41,10 +43,7 @@ def _run() -> None:
         from gateway.variables.problems import SettingsError
 
         with suppress(SettingsError):  # the verb finds the same, and reports it
-            try:
-                sys.exit(load_and_start(dict(os.environ)))
-            except KeyboardInterrupt:  # before it serves: as the verbs say it
-                sys.exit("\nAborted!")
+            sys.exit(load_and_start(dict(os.environ)))
     from gateway.cli import main as read_verbs
 
     read_verbs()
