@@ -148,9 +148,12 @@ class Supervisor:
         second at once."""
         loop = asyncio.get_running_loop()
         killing: set[asyncio.Task[None]] = set()
+        is_asked = False  # which a stop after a hand-over is not
 
         def ask_to_stop(number: signal.Signals) -> None:
-            if not self._stop.is_set():
+            nonlocal is_asked
+            if not is_asked:
+                is_asked = True
                 self._stop.set()
             else:
                 self._at_once = number

@@ -78,6 +78,30 @@ async def test_a_stop_ends_what_a_hand_over_has_begun(
         os.kill(successor, 0)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_stop_of_the_old_instance_is_its_first(
+    tmp_path: Path, bundle_dir: Path, workers: str
+) -> None:
+    # As whoever upgrades other programs does: let the new one start, then stop the old one.
+    async with FakeRunner() as runner:
+        env_file = {"RUNNER_BUNDLE_DIR": str(bundle_dir), "RUNNER_BASE_URL": runner.url}
+        environ = {"GATEWAY_WORKERS": workers}
+        async with (
+            gateway_process(tmp_path, environ=environ, env_file=env_file) as gateway,
+            ClientSession() as client,
+        ):
+            runner.may_answer.clear()
+            calling = asyncio.create_task(client.get(gateway.url + HELLO))
+            await runner.called()
+            gateway.send(signal.SIGUSR2)
+            successor = (await gateway.event("handed_over"))["successor"]
+            gateway.send(signal.SIGTERM)
+            runner.may_answer.set()
+            assert (await calling).status == 200
+            assert await gateway.exit_status() == 0
+            os.kill(successor, signal.SIGTERM)
+
+
 async def test_whoever_connects_between_two_instances_waits_instead_of_being_refused(
     tmp_path: Path, bundle_dir: Path
 ) -> None:
