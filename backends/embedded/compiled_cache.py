@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -96,6 +97,9 @@ class CompiledCache:
         )
 
     def _prune(self) -> None:
-        files = [(path.lstat().st_mtime, path) for path in self._directory.glob(f"*{_SUFFIX}")]
+        files: list[tuple[float, Path]] = []
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            with suppress(FileNotFoundError):  # another process prunes, too
+                files.append((path.lstat().st_mtime, path))
         for _, path in sorted(files, reverse=True)[self._max_files :]:
             path.unlink(missing_ok=True)

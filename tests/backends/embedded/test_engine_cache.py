@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -122,6 +122,25 @@ def test_the_least_recently_used_files_are_removed(
         for age, file in enumerate(sorted(tmp_path.rglob("*.cwasm"))):
             os.utime(file, (1_000 + age, 1_000 + age))
     assert sorted(file.stem[0] for file in tmp_path.rglob("*.cwasm")) == ["b", "c"]
+
+
+def test_a_file_that_another_process_removes_meanwhile_is_no_failure_to_write(
+    tmp_path: Path, engine: WasmEngine, code: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glob = Path.glob
+
+    def with_one_that_is_gone(folder: Path, pattern: str) -> Iterator[Path]:
+        yield folder / "gone.cwasm"
+        yield from glob(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", with_one_that_is_gone)
+    cache = CompiledCache(tmp_path, engine, max_files=1)
+    with capture_logs() as lines:
+        for digit in "ab":
+            cache.save(digit * 64, code)
+    assert lines == []
+    monkeypatch.undo()
+    assert len(list(tmp_path.rglob("*.cwasm"))) == 1
 
 
 def guests_of(tmp_path: Path, engine: WasmEngine, *, max_guests: int = 4) -> Guests:
