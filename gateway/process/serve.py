@@ -287,7 +287,7 @@ def _reload_on_signals(app: web.Application, serving: Serving) -> None:
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop
-    except ImportError:  # not available on this platform: the standard loop will do
+        from gateway.process.event_loop import EventLoop
+    except ImportError:  # uvloop is not available on this platform: the standard loop will do
         return None
-    return uvloop.new_event_loop
+    return EventLoop

@@ -24,6 +24,15 @@ threading.Thread.start = refuse
 """
 """Every process of the program, which a test cannot limit for itself alone."""
 
+LIBUV_AT_THE_LIMIT = """
+import os, uvloop
+class Loop(uvloop.Loop):
+    async def getaddrinfo(self, *_, **__):
+        os.abort()
+uvloop.Loop = Loop
+"""
+"""What libuv does with its first lookup, of an address too; only the system can limit it."""
+
 
 def limited(folder: Path, threads: int) -> dict[str, str]:
     (folder / "sitecustomize.py").write_text(AT_THE_LIMIT)
@@ -65,3 +74,23 @@ async def test_what_is_done_in_threads_is_done_by_those_that_there_are(tmp_path:
         gateway.send(signal.SIGTERM)
         assert await gateway.exit_status() == 0
     assert "not_started" not in {line["event"] for line in gateway.lines}
+
+
+async def test_a_name_that_is_looked_up_is_no_end_of_the_process(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LIBUV_AT_THE_LIMIT)
+    environ = {
+        "PYTHONPATH": f"{tmp_path}:{REPOSITORY}",
+        "RUNNER_BACKEND": "knative",
+        "RUNNER_BASE_URL": "http://runner.invalid",
+        "REGISTRY_BASE_URL": "http://127.0.0.1:9",
+        "RUNNER_CONFIG_API_TOKEN": "t",
+    }
+    async with gateway_process(tmp_path, environ=environ, env_file={}) as gateway:
+        async with (
+            ClientSession() as client,
+            client.get(gateway.url + "/api/ext/acme.crm/orders") as answer,
+        ):
+            assert answer.status == 503
+        await gateway.event("registry_unavailable", reason="connect_failed")
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exit_status() == 0
