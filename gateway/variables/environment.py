@@ -14,6 +14,7 @@ from typing import Final, Literal
 from dotenv.parser import parse_stream
 
 from gateway.variables.declared import DEFAULT_ENV_FILE
+from gateway.variables.file_or_pipe import WRITER_S, read_at_most
 from gateway.variables.problems import SettingProblem
 from gateway.variables.table import VARIABLES
 
@@ -80,8 +81,15 @@ def _read_env_file(
     # Who has not set the variable is told which file it is about.
     it = "names a file that" if must_exist else f"is not set, and {DEFAULT_ENV_FILE}"
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_ENV_FILE_BYTES + 1)
+        content = read_at_most(path, MAX_ENV_FILE_BYTES + 1)
+    except TimeoutError:
+        return None, (
+            SettingProblem(
+                variable=_ENV_FILE,
+                problem=f"{it} is a pipe, not written to the end within {WRITER_S:.0f} s",
+                fix="Write to it anew at every start and reload, or use a file",
+            ),
+        )
     except (OSError, ValueError) as failure:
         reason = getattr(failure, "strerror", None) or "not a file name"
         return None, (_file_problem(f"{it} cannot be read ({reason.lower()})"),)

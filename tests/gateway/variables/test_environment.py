@@ -1,11 +1,15 @@
 """Where values come from, and what is said about the ones that do not count."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from gateway.settings import SettingsError, load
+from gateway.variables import file_or_pipe
 from gateway.variables.environment import MAX_ENV_FILE_BYTES, read_sources, unread_warning
 
 Write = Callable[[str], Path]
@@ -94,6 +98,45 @@ def test_a_named_env_file_replaces_the_default_one(write: Write, tmp_path: Path)
     settings = load({"GATEWAY_ENV_FILE": str(other)})
     assert (settings.listen.port, settings.drain_s) == (8787, 7)
     assert settings.env_file == other
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_or_pipe, "WRITER_S", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_pipe_whose_writer_does_not_come_or_end_is_no_wait_for_good(
+    tmp_path: Path, has_begun: bool
+) -> None:
+    os.mkfifo(tmp_path / ".env")
+    with ExitStack() as stack:
+        if has_begun:
+            writer = stack.enter_context((tmp_path / ".env").open("r+b", buffering=0))
+            writer.write(b"GATEWAY_PORT=1111\n")
+        assert problems({"GATEWAY_ENV_FILE": ".env"}) == [
+            "GATEWAY_ENV_FILE: names a file that is a pipe, not written to the end within 10 s"
+        ]
+
+
+def test_a_pipe_waits_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    written = "#" * (MAX_ENV_FILE_BYTES // 2) + "\nGATEWAY_PORT=1111\n"
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit((tmp_path / ".env").write_text, written)
+        assert load({}).listen.port == 1111
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_that_was_read_before_is_no_order_to_take_the_defaults() -> None:
+    reader, writer = os.pipe()  # what <(...) is
+    with open(reader, "rb"):
+        with open(writer, "wb") as file:
+            file.write(b"GATEWAY_PORT=1111\n")
+        environ = {"GATEWAY_ENV_FILE": f"/dev/fd/{reader}"}
+        assert load(environ).listen.port == 1111
+        assert len(problems(environ)) == 1
 
 
 def test_quotes_comments_and_export_are_understood(write: Write) -> None:
