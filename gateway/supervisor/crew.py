@@ -198,8 +198,8 @@ class Crew:
             "worker_lost",
             worker=worker.place,
             pid=worker.pid,
-            status=worker.status,
             served_s=round(worker.served_s, 3),
+            **worker.end,
         )
         return 1 if worker.served_s >= STEADY_S else failures + 1
 

@@ -1,6 +1,7 @@
 """One worker, as its supervisor sees it."""
 
 import asyncio
+import signal
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ from gateway.supervisor.start import START_S, Start
 
 _KILLED_S: Final = 5.0
 _LAST_WORDS_S: Final = 1.0
+_WITHOUT_MEMORY: Final = "the system ended it, as it does without memory"
 
 
 class StartFailed(Exception):
@@ -22,9 +24,9 @@ class StartFailed(Exception):
         why: what a log line says of it; the worker's own words, if it had any.
     """
 
-    def __init__(self, reason: str, status: int | None, said: Mapping[str, str]) -> None:
+    def __init__(self, reason: str, end: Mapping[str, object], said: Mapping[str, str]) -> None:
         super().__init__(reason)
-        self.why: Mapping[str, object] = said or {"error": reason, "status": status}
+        self.why: Mapping[str, object] = said or {"error": reason, **end}
 
 
 class WorkerProcess:
@@ -46,6 +48,7 @@ class WorkerProcess:
         self.ended = asyncio.Event()
         self.said: Mapping[str, str] = {}
         self._process = process
+        self._is_killed = False
         self._served_since = 0.0
         self._waiting = asyncio.create_task(self._wait(), name=f"worker-{place}")
 
@@ -54,9 +57,12 @@ class WorkerProcess:
         return self._process.pid
 
     @property
-    def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
-        return self._process.returncode
+    def end(self) -> Mapping[str, object]:
+        """What a log line says of its end: the exit status, negative for a signal."""
+        status = self._process.returncode
+        if status == -signal.SIGKILL and not self._is_killed:
+            return {"status": status, "detail": _WITHOUT_MEMORY}
+        return {"status": status}
 
     @property
     def is_serving(self) -> bool:
@@ -81,10 +87,10 @@ class WorkerProcess:
             for each in waits:
                 each.cancel()
         if self.ended.is_set():
-            raise StartFailed("worker_ended", self.status, self.said)
+            raise StartFailed("worker_ended", self.end, self.said)
         if not self.serves.is_set():
             await self.kill()
-            raise StartFailed("worker_not_ready_in_time", None, self.said)
+            raise StartFailed("worker_not_ready_in_time", {}, self.said)
 
     def terminate(self) -> None:
         """Ask it to end; one that does not serve yet ends at once."""
@@ -93,6 +99,7 @@ class WorkerProcess:
 
     async def kill(self) -> None:
         """End it now."""
+        self._is_killed = True
         with suppress(ProcessLookupError):
             self._process.kill()
         with suppress(TimeoutError):

@@ -40,6 +40,7 @@ async def test_a_killed_worker_is_replaced_and_nobody_is_refused(
         assert victim
         os.kill(victim, signal.SIGKILL)
         lost = await gateway.event("worker_lost", worker=0, pid=victim, status=-signal.SIGKILL)
+        assert "without memory" in lost["detail"]
         after = await calls_counted(client, gateway)
         assert after >= before
         pid = lost["pid"]

@@ -1,6 +1,7 @@
 """A place among the workers is filled again, whatever a start fails for."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,8 @@ from gateway.supervisor.process import StartFailed, WorkerProcess
 class Worker:
     """As the crew sees one; it serves at once, and ends when the test says so."""
 
-    pid, status, served_s, is_serving = 1, -9, 0.0, True
+    pid, served_s, is_serving = 1, 0.0, True
+    end: Mapping[str, object] = {"status": -9}
 
     def __init__(self) -> None:
         self.serves, self.left, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -30,7 +32,7 @@ class Worker:
     async def until_serving(self) -> None:
         if self.is_told.is_set():
             await self.refuses.wait()
-            raise StartFailed("worker_ended", -15, {})
+            raise StartFailed("worker_ended", {"status": -15}, {})
 
     async def kill(self) -> None:
         self.ended.set()
@@ -40,7 +42,7 @@ class Worker:
 @pytest.mark.parametrize(
     "why",
     [
-        StartFailed("worker_ended", 1, {}),
+        StartFailed("worker_ended", {"status": 1}, {}),
         BlockingIOError(),
         # What the standard library says when a process has been started and the thread that is
         # to wait for its end cannot be (Python 3.11).
