@@ -13,11 +13,11 @@ from prometheus_client.registry import Collector
 
 from backends.contract import BackendKind, BackendStats
 from gateway.asset_cache.cache import CacheStats
-from gateway.keys import ASSET_CACHE, LINES_DROPPED, LIVE, PROBER, RECEIPTS
+from gateway.keys import ASSET_CACHE, LINES_DROPPED, LIVE, PROBER, RECEIPTS, STATE
 
 
 class GatewayCollector(Collector):
-    """Backend, generations, swaps, pools and log of one application."""
+    """Backend, generations, swaps, pools, open files and log of one application."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
@@ -47,6 +47,11 @@ class GatewayCollector(Collector):
         for outcome, count in self._app[RECEIPTS].totals.items():
             swaps.add_metric([outcome], count)
         yield swaps
+        yield GaugeMetricFamily(
+            "gateway_open_files_exhausted",
+            "1 while no file can be opened, so that new connections are refused.",
+            float(self._app[STATE].open_files_exhausted),
+        )
         yield CounterMetricFamily(
             "gateway_log_lines_dropped",
             "Log lines given up: nobody read the log, or not fast enough.",
@@ -80,12 +85,21 @@ def upstream(stats: Mapping[BackendKind, BackendStats]) -> Iterator[Metric]:
 
 def _cache(stats: CacheStats) -> Iterator[Metric]:
     """The cache of UI files, which outlives generations."""
-    name = "gateway_asset_cache"
-    yield CounterMetricFamily(f"{name}_hits", "UI files answered from the cache.", stats.hits)
-    yield CounterMetricFamily(f"{name}_misses", "UI files the runner was asked for.", stats.misses)
-    yield CounterMetricFamily(f"{name}_evictions", "Files pushed out of memory.", stats.evictions)
     yield CounterMetricFamily(
-        f"{name}_rejected", "Files whose bytes were not those of their tag.", stats.rejected
+        "gateway_asset_cache_hits", "UI files answered from the cache.", stats.hits
     )
-    yield GaugeMetricFamily(f"{name}_entries", "Files held in memory.", stats.entries)
-    yield GaugeMetricFamily(f"{name}_bytes", "Bytes held in memory.", stats.bytes)
+    yield CounterMetricFamily(
+        "gateway_asset_cache_misses",
+        "UI files that may be kept, and for which the runner was asked.",
+        stats.misses,
+    )
+    yield CounterMetricFamily(
+        "gateway_asset_cache_evictions", "Files pushed out of memory.", stats.evictions
+    )
+    yield CounterMetricFamily(
+        "gateway_asset_cache_rejected",
+        "Files whose bytes were not those of their tag.",
+        stats.rejected,
+    )
+    yield GaugeMetricFamily("gateway_asset_cache_entries", "Files held in memory.", stats.entries)
+    yield GaugeMetricFamily("gateway_asset_cache_bytes", "Bytes held in memory.", stats.bytes)

@@ -220,7 +220,7 @@ async def _run(app: web.Application, settings: Settings, host: Host) -> None:
         _spare_the_collector()
         chores = [
             asyncio.create_task(give_back_at_intervals(), name="give-back"),
-            asyncio.create_task(watch_open_files(), name="open-files"),
+            asyncio.create_task(watch_open_files(app[STATE]), name="open-files"),
             asyncio.create_task(let_orphans_go(), name="orphans"),
         ]
         await serving.stop.wait()

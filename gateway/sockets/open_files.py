@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.state import State
+
 LOOK_EVERY_S: Final = 1.0
 REPEAT_S: Final = 60.0
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE})  # this process's table, the system's
@@ -21,13 +23,18 @@ _OF_ASYNCIO: Final = "socket.accept() out of system resource"
 _log = structlog.get_logger("serve")
 
 
-async def watch_open_files() -> None:
-    """Log it when the table becomes full, once a minute while it stays so, and when it ends."""
+async def watch_open_files(state: State) -> None:
+    """Log it when the table becomes full, once a minute while it stays so, and when it ends.
+
+    Args:
+        state: is told at each look whether the table is full.
+    """
     asyncio.get_running_loop().set_exception_handler(_handle)
     said_at: float | None = None
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        if not _is_full():
+        state.open_files_exhausted = _is_full()
+        if not state.open_files_exhausted:
             if said_at is not None:
                 _log.info("open_files_available")
                 said_at = None

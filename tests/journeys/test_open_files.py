@@ -40,11 +40,16 @@ async def test_a_full_table_of_open_files_is_told_once(
         port = int(gateway.url.rpartition(":")[2])
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(limit)]
         assert (await gateway.event("open_files_exhausted"))["limit"] == limit
+        # A scraper keeps its connection, as this client does.
+        async with client.get(f"{gateway.url}/metrics") as answer:
+            assert "\ngateway_open_files_exhausted 1.0\n" in await answer.text()
         await asyncio.sleep(2.5)  # looked at twice more
         for _, writer in held:
             writer.transport.abort()
         await gateway.event("open_files_available")
         async with ClientSession() as another, another.get(gateway.url + HELLO) as answer:
             assert answer.status == 200
+        async with client.get(f"{gateway.url}/metrics") as answer:
+            assert "\ngateway_open_files_exhausted 0.0\n" in await answer.text()
     told = [line for line in gateway.lines if line.get("level") in {"error", "warning"}]
     assert [line["event"] for line in told] == ["open_files_exhausted"]
