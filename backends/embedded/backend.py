@@ -5,6 +5,7 @@ import errno
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Self
 
 import structlog
@@ -105,20 +106,21 @@ class EmbeddedBackend:
             raise RunnerUnreachable("engine_init_failed") from error
         except RuntimeError as none_left:  # for the engine's clock
             raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
-        try:
-            services = await open_services(settings)
-        except OSError as error:
-            engine.close()
-            raise RunnerUnreachable("bundle_dir_unusable") from error
-        except ValueError as error:
-            engine.close()
-            raise RunnerUnreachable("host_services_unusable") from error
-        try:
-            return cls(settings, engine, services, host_functions)
-        except RuntimeError as none_left:
-            engine.close()
-            await services.aclose()
-            raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
+        async with AsyncExitStack() as undo:
+            undo.callback(engine.close)
+            try:
+                services = await open_services(settings)
+            except OSError as error:
+                raise RunnerUnreachable("bundle_dir_unusable") from error
+            except ValueError as error:
+                raise RunnerUnreachable("host_services_unusable") from error
+            undo.push_async_callback(services.aclose)
+            try:
+                backend = cls(settings, engine, services, host_functions)
+            except RuntimeError as none_left:
+                raise RunnerUnreachable("no_threads", phase=Phase.ADMIT) from none_left
+            undo.pop_all()
+        return backend
 
     async def execute(self, request: ExecuteRequest, /) -> ExecuteResult:
         """Run the handler; see RunnerBackend.

@@ -1,12 +1,15 @@
 """The threads of guests are there before the first call, or the backend does not open."""
 
+import asyncio
 import threading
 from pathlib import Path
 
 import pytest
 
 from backends.contract import ExecuteContext, ExecuteRequest, Limits
+from backends.embedded import backend as backend_module
 from backends.embedded.backend import EmbeddedBackend
+from backends.embedded.host.services import HostServices
 from backends.errors import RunnerUnreachable
 from backends.settings import EmbeddedSettings
 from tests.backends.embedded import wat
@@ -66,3 +69,23 @@ async def test_without_threads_for_guests_it_does_not_open(
     for each in left:
         each.join(20)
     assert not [each.name for each in left if each.is_alive()]
+
+
+async def test_an_open_that_is_given_up_leaves_no_thread_behind(
+    settings: EmbeddedSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def opening(_: EmbeddedSettings) -> HostServices:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(backend_module, "open_services", opening)
+    before = set(threading.enumerate())
+    task = asyncio.create_task(EmbeddedBackend.open(settings))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    left = set(threading.enumerate()) - before
+    assert not [each.name for each in left if each.name.startswith("guest")]
