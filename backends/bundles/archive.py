@@ -23,6 +23,7 @@ _MAX_WINDOW_BYTES = 1 << 27  # what every zstd level needs at most without --lon
 _MAX_NAME_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
 _UNPRINTABLE = frozenset({"Cc", "Cs"})  # controls, and bytes of a file's name that are no text
+_BY_MACOS = ", added by tar on macOS: set COPYFILE_DISABLE=1, or `python -m gateway bundle pack`"
 _FILE_TYPES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 
 
@@ -102,7 +103,8 @@ def entry_name(name: str, *, is_directory: bool = False) -> str:
         if not bare:
             return ""
     if fault := _fault_of(bare):
-        raise BundleRejected(fault, shown(name))
+        is_apple_double = fault == "hidden_segment" and bare.rpartition("/")[2].startswith("._")
+        raise BundleRejected(fault, shown(name) + (_BY_MACOS if is_apple_double else ""))
     return bare
 
 

@@ -71,6 +71,17 @@ def test_a_hostile_entry_refuses_the_whole_archive(
     assert not Path("/tmp/escaped").exists()
 
 
+@pytest.mark.parametrize("name", ["._manifest.json", "./._.", "dist/._main.wasm"])
+def test_an_archive_of_macos_tar_is_refused_with_the_way_out(
+    store: BundleStore, tmp_path: Path, name: str
+) -> None:
+    archive = write_archive(tmp_path / "mac.tar.zst", [entry(name, b"x"), *entries()])
+    with pytest.raises(BundleRejected) as caught:
+        store.add(archive)
+    assert caught.value.reason == "hidden_segment"
+    assert "COPYFILE_DISABLE=1" in caught.value.detail
+
+
 @pytest.mark.parametrize("missing", ["manifest.json", "dist/main.wasm"])
 def test_a_bundle_without_a_required_file_is_refused(
     store: BundleStore, tmp_path: Path, missing: str
