@@ -158,7 +158,16 @@ class ColdStart:
             too_late = time.monotonic() + pause >= ends
             if too_late or not _worth_waiting(attempt.outcome, request.method, cold=attempt.cold):
                 raise self._with_retry_after(attempt.outcome.failure, call, cold=attempt.cold)
-            await self._wait(pause, attempt.outcome)
+            if not repeated:  # what comes of it is in the line of its request
+                _log.info(
+                    "call_waits_for_runner",
+                    request_id=request.request_id,
+                    extension=call.extension,
+                    said_by=attempt.outcome.speaker,
+                    error=attempt.outcome.failure.reason,
+                )
+            self.retries += 1
+            await asyncio.sleep(pause)
             attempt = await self._attempt(request, ends)
             repeated += 1
         self._note_wait(call, attempt, began)
@@ -171,11 +180,6 @@ class ColdStart:
             sent_at = time.monotonic()
             outcome = await self._send(self._within_theirs(request, ends if cold else None))
         return _Attempt(cold=cold, sent_at=sent_at, outcome=outcome)
-
-    async def _wait(self, pause_s: float, refusal: Verdict) -> None:
-        self.retries += 1
-        _log.info("call_waits_for_runner", said_by=refusal.speaker, error=refusal.failure.reason)
-        await asyncio.sleep(pause_s)
 
     def _note_wait(self, call: CallContext, answered: _Attempt, began: float) -> None:
         """Count the time before the attempt that was answered, or that woke the service."""

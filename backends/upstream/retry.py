@@ -66,7 +66,12 @@ class RetryOnce:
 
     async def _again(self, request: UpstreamRequest, lost: ConnectionLost) -> UpstreamResponse:
         self._retries += 1
-        _log.info("upstream_retried", method=request.method, error=lost.reason)
+        _log.info(
+            "upstream_retried",
+            request_id=request.request_id,
+            method=request.method,
+            error=lost.reason,
+        )
         return await self._transport.exchange(request)
 
     def stats(self) -> TransportStats:

@@ -53,6 +53,11 @@ class UpstreamRequest:
     body: bytes | None = field(default=None, repr=False)
     budget: Budget
 
+    @property
+    def request_id(self) -> str | None:
+        """Of the call that it is sent for; None: for none, as a probe."""
+        return next((value for name, value in self.own if name == "x-request-id"), None)
+
 
 @value
 class UpstreamResponse:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from backends.contract import Readiness
 from backends.errors import (
@@ -104,10 +105,13 @@ async def test_a_start_may_take_longer_than_an_answer_otherwise_may(
 async def test_a_refusal_while_cold_is_waited_out(runner: FakeRunner) -> None:
     runner.script.extend([FULL, FULL, Envelope(status=201)])
     backend = await open_knative(KnativeSettings(base_url=runner.url, cold_start_s=10.0))
-    result = await backend.execute(execute_request())
+    with capture_logs() as logs:
+        result = await backend.execute(execute_request(request_id="req-1"))
     stats = backend.stats()
     await backend.aclose()
     assert (result.status, len(runner.executed), stats.retries) == (201, 3, 2)
+    told = [each for each in logs if each["event"] == "call_waits_for_runner"]
+    assert [(each["request_id"], each["error"]) for each in told] == [("req-1", "queue_full")]
     assert result.queued_ms is not None
 
 

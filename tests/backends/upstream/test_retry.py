@@ -47,12 +47,15 @@ async def test_a_lost_connection_is_tried_again_by_the_rule(
 ) -> None:
     transport = Lossy(ConnectionLost(reused=reused, sent=sent))
     retrying = RetryOnce(transport)
-    request = UpstreamRequest(method=method, target="/s3cret", budget=PATIENT)
+    request = UpstreamRequest(
+        method=method, target="/s3cret", own=(("x-request-id", "r-1"),), budget=PATIENT
+    )
     with capture_logs() as logs, pytest.raises(ConnectionLost):
         await retrying.exchange(request)
     assert transport.exchanges == exchanges
     assert retrying.stats().retries == exchanges - 1
-    assert [entry["event"] for entry in logs] == ["upstream_retried"] * (exchanges - 1)
+    told = [(entry["event"], entry["request_id"]) for entry in logs]
+    assert told == [("upstream_retried", "r-1")] * (exchanges - 1)
     assert "s3cret" not in str(logs)
 
 
