@@ -8,7 +8,7 @@ from aiohttp import web
 
 UNMATCHED = "unmatched"
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def route_of(request: web.Request) -> str:
@@ -19,4 +19,4 @@ def route_of(request: web.Request) -> str:
 
 def method_of(request: web.Request) -> str:
     """The method when this program knows it; else "OTHER"."""
-    return request.method if request.method in _METHODS else "OTHER"
+    return request.method if request.method in METHODS else "OTHER"

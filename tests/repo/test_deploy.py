@@ -22,7 +22,9 @@ from tests.repo.files import ROOT
 DEPLOY = ROOT / "deploy"
 KUBERNETES = "1.33"
 WAYS = ("deployment", "installer", "knative", "runner")
-NOT_MANIFESTS = {"kustomization.yaml", "images.yaml", "mount.yaml"}
+NOT_MANIFESTS = {
+    "kustomization.yaml", "images.yaml", "mount.yaml", "rules.yaml", "rules_test.yaml",
+}  # fmt: skip
 GATEWAYS = ("deployment/deployment.yaml", "knative/service.yaml")
 RUNNER = "runner/service.yaml"
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
