@@ -4,7 +4,9 @@ A runner says `immutable` about everything, failures included. One 404 or one te
 kept by a shared cache for a year cannot be called back, so the default is not to keep.
 """
 
+import re
 from enum import Enum
+from functools import lru_cache
 
 from aiohttp import hdrs, web
 
@@ -12,6 +14,10 @@ from middleware.carried import carried
 
 _STREAMS = frozenset({"text/event-stream", "application/x-ndjson"})
 _IMMUTABLE_STATUSES = frozenset({200, 206, 304})
+_QUOTED = re.compile(r'"[^"]*"')
+_SAYS_WHO_MAY_KEEP_IT = re.compile(
+    r"(?:^|,)\s*(?:private|public|no-store|s-maxage\s*=[^,]*)\s*(?:,|$)", re.IGNORECASE
+)
 
 
 class CacheRule(Enum):
@@ -47,9 +53,25 @@ def stamp_caching(request: web.BaseRequest, response: web.StreamResponse) -> Non
         case CacheRule.REVALIDATE:
             headers[hdrs.CACHE_CONTROL] = "no-cache"
         case CacheRule.AS_ANSWERED:
-            headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+            headers[hdrs.CACHE_CONTROL] = for_caller(headers.get(hdrs.CACHE_CONTROL, "no-store"))
         case _:
             headers[hdrs.CACHE_CONTROL] = "no-store"
+
+
+@lru_cache(maxsize=256)  # extensions say the same few things, again and again
+def for_caller(said: str) -> str:
+    """What a handler said, for its caller alone unless it names those who may keep it.
+
+    All tenants call the same address, and what tells them apart no cache looks at: with
+    `max-age` alone one tenant's answer would be the next one's. `private` changes nothing for
+    the browser that the author had in mind (RFC 9111 section 5.2.2.7).
+
+    >>> for_caller("max-age=60"), for_caller("public, max-age=60")
+    ('private, max-age=60', 'public, max-age=60')
+    """
+    # What is quoted names fields: private="set-cookie" is about that field alone.
+    is_said = _SAYS_WHO_MAY_KEEP_IT.search(_QUOTED.sub("", said))
+    return said if is_said else f"private, {said}"
 
 
 def _media_type(response: web.StreamResponse) -> str:

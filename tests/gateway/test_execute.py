@@ -231,6 +231,14 @@ async def test_a_handlers_answer_is_kept_by_nobody_unless_it_says_so(
     assert said == ["no-store", "private, max-age=5", "no-store"]
 
 
+async def test_a_cache_in_front_may_not_give_one_tenants_answer_to_another(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    runner.script.append(Envelope(headers={"cache-control": "max-age=60"}, body=b"{}"))
+    async with gateway.client.get(gateway.url + HELLO) as answer:
+        assert answer.headers["cache-control"] == "private, max-age=60"
+
+
 async def test_a_body_over_the_limit_is_refused_unread(runner: FakeRunner) -> None:
     async with running(in_front_of(runner, GATEWAY_MAX_BODY_BYTES="1024")) as gateway:
         status, problem = await gateway.problem("POST", ECHO, data=b"x" * 1025)

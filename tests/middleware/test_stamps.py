@@ -112,6 +112,27 @@ async def test_an_answer_that_says_nothing_is_not_kept(aiohttp_client: AiohttpCl
     assert await _answer(aiohttp_client, CacheRule.AS_ANSWERED, 200) == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("max-age=60", "private, max-age=60"),
+        ("max-age=60, must-revalidate", "private, max-age=60, must-revalidate"),
+        ("no-cache", "private, no-cache"),
+        ('max-age=60, private="etag"', 'private, max-age=60, private="etag"'),
+        ('no-cache="a, public, b", max-age=60', 'private, no-cache="a, public, b", max-age=60'),
+        ("republic, max-age=60", "private, republic, max-age=60"),
+        ("max-age=60, Private", "max-age=60, Private"),
+        ("no-store", "no-store"),
+        ("public, max-age=60", "public, max-age=60"),
+        ("max-age=5, s-maxage=60", "max-age=5, s-maxage=60"),
+    ],
+)
+async def test_a_handlers_answer_is_its_callers_alone_unless_it_says_who_may_keep_it(
+    aiohttp_client: AiohttpClient, said: str, sent: str
+) -> None:
+    assert await _answer(aiohttp_client, CacheRule.AS_ANSWERED, 200, Cache_Control=said) == sent
+
+
 @pytest.mark.parametrize("kind", ["text/event-stream", "Application/X-NDJSON; charset=utf-8"])
 async def test_a_stream_is_neither_kept_nor_held_back(
     aiohttp_client: AiohttpClient, kind: str
