@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from gateway.keys import PROBER, RECEIPTS, RELOADER
+from gateway.routes.table import GATEWAY_ROUTES, Route
 from tests.fakes.runner import FakeRunner, HttpAnswer
 from tests.gateway.harness import HASH, Gateway, KnownInstalls, in_front_of, running
 
@@ -72,6 +74,19 @@ async def test_a_page_of_another_site_cannot_use_that_openness(gateway: Gateway)
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         status, problem = await gateway.problem("POST", "/gateway/v1/reload", headers=headers)
         assert (status, problem["error"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("route", [one for one in GATEWAY_ROUTES if one.path != "/"])
+async def test_no_route_has_a_second_spelling_that_a_proxys_rule_would_miss(
+    gateway: Gateway, route: Route
+) -> None:
+    """A proxy that denies /gateway/ and /metrics compares what the client wrote."""
+    method = "GET" if route.method == "*" else route.method
+    encoded = f"/%{ord(route.path[1]):02x}{route.path[2:]}"
+    url = URL(gateway.url + re.sub(r"\{\w+(:\.\*)?\}", "x", encoded), encoded=True)
+    async with gateway.client.request(method, url) as answer:
+        problem = await answer.json()
+    assert (answer.status, problem["reason"]) == (400, "encoded_route")
 
 
 async def test_a_configured_admin_token_is_asked_for(runner: FakeRunner) -> None:

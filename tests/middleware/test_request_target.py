@@ -209,3 +209,28 @@ async def test_a_plain_chunked_request_passes(aiohttp_server: AiohttpServer) -> 
             + b"2\r\nhi\r\n0\r\n\r\n"
         )
         assert body_of(await reader.read()) == b"pong"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/metrics", (200, b"pong")),
+        ("/metrics?a=%6d", (200, b"pong")),
+        ("/api/%6detrics/%78", (200, b"pong")),
+        ("/%6detrics", (400, b"encoded_route")),
+        ("/metric%73?a", (400, b"encoded_route")),
+        ("/%61pi/x/y", (400, b"encoded_route")),
+        ("/%6eowhere", (404, b"404")),
+    ],
+)
+async def test_a_route_has_one_spelling(
+    aiohttp_server: AiohttpServer, target: str, expected: tuple[int, bytes]
+) -> None:
+    app = web.Application(
+        middlewares=[problem_details(render), guarded(lambda _: (request_target(),))]
+    )
+    app.router.add_get("/metrics", _pong)
+    app.router.add_get("/api/{name}/{rest:.*}", _pong)
+    server = await aiohttp_server(app)
+    answer = await ask(server, f"GET {target} HTTP/1.1", "Host: here", "Connection: close")
+    assert (status_of(answer), body_of(answer)) == expected
