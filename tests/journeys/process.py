@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -164,22 +164,22 @@ async def gateway_process(
 
 
 async def _until_nobody_is_left(
-    process: asyncio.subprocess.Process, reading: Iterable[asyncio.Task[None]], env_file: Path
+    process: asyncio.subprocess.Process, reading: Sequence[asyncio.Task[None]], env_file: Path
 ) -> None:
     """Wait until its pipes are closed, which everybody has that it started.
 
     Whoever stays is named, and ended: else the next test would fail for it.
     """
-    try:
-        async with asyncio.timeout(EXIT_S):
-            await asyncio.wait(reading)
-            await process.wait()
-    except TimeoutError:
+    left: dict[int, str] = {}
+    await asyncio.wait(reading, timeout=EXIT_S)
+    if not all(each.done() for each in reading):
         left = dict(started_with(env_file))
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        raise AssertionError(f"still there after the end of the gateway: {left}") from None
+    async with asyncio.timeout(EXIT_S):
+        await process.wait()
+    assert not left, f"still there after the end of the gateway: {left}"
 
 
 def started_with(env_file: Path) -> Iterator[tuple[int, str]]:
