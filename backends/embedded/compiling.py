@@ -52,6 +52,9 @@ async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_
     finally:
         with suppress(ProcessLookupError):
             process.kill()
+        # asyncio's `wait` is for the end of the output, too, of which it reads no more than a
+        # little unless somebody asks.
+        await process.communicate()
         status = await process.wait()
     if status == 0:
         return written

@@ -37,6 +37,13 @@ from backends.embedded.compiling import compiled
 asyncio.run(compiled(Path(sys.argv[1]), max_memory_mb=int(sys.argv[2])))
 """
 
+ENDLESS_CODE = """
+import sys
+written = 0
+while sys.stdout.buffer.write(bytes(65536)):
+    written += 1
+    if written == 64: open('"""
+
 FUNCTIONS = 30_000
 MEMORY_MB = 768
 """Empty ones: 120 KB of component, some 250 MB and more than a second of CPU time to compile."""
@@ -177,6 +184,25 @@ def test_a_compiler_that_nobody_waits_for_any_more_does_not_begin(tmp_path: Path
         timeout=60,
     )
     assert (child.returncode, child.stdout) == (os.EX_UNAVAILABLE, b"")
+
+
+async def test_one_that_is_cancelled_amid_its_output_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No component has endless code, and of any other the moment cannot be met.
+    compiler, flows = tmp_path / "compiler", tmp_path / "flows"
+    compiler.write_text(f"#!{sys.executable}\n{ENDLESS_CODE}{flows}', 'w')\n")
+    compiler.chmod(0o700)
+    monkeypatch.setattr("backends.embedded.compiling.sys.executable", str(compiler))
+    for _ in range(8):  # one time in two it would have ended all the same
+        task = asyncio.create_task(compiled(tmp_path / "main.wasm", max_memory_mb=MEMORY_MB))
+        while not flows.exists():  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.001)
+        flows.unlink()
+        task.cancel()
+        done, _ = await asyncio.wait((task,), timeout=30)
+        assert done
+        assert task.cancelled()
 
 
 async def test_the_sample_stays_far_from_its_bounds() -> None:
