@@ -98,7 +98,7 @@ class CompiledCache:
 
     def _prune(self) -> None:
         files: list[tuple[float, Path]] = []
-        for path in self._directory.glob(f"*{_SUFFIX}"):
+        for path in self._directory.glob(f"*{_SUFFIX}*"):  # and what a killed process has begun
             with suppress(FileNotFoundError):  # another process prunes, too
                 files.append((path.lstat().st_mtime, path))
         for _, path in sorted(files, reverse=True)[self._max_files :]:

@@ -124,6 +124,19 @@ def test_the_least_recently_used_files_are_removed(
     assert sorted(file.stem[0] for file in tmp_path.rglob("*.cwasm")) == ["b", "c"]
 
 
+def test_what_a_killed_process_has_begun_to_write_does_not_stay(
+    tmp_path: Path, engine: WasmEngine, code: bytes
+) -> None:
+    cache = CompiledCache(tmp_path, engine, max_files=1)
+    cache.save("a" * 64, code)
+    (saved,) = tmp_path.rglob("*.cwasm")
+    begun = saved.with_name(f".{saved.name}.tmp")
+    begun.write_bytes(code)
+    os.utime(begun, (1_000, 1_000))
+    cache.save("b" * 64, code)
+    assert [file.name for file in saved.parent.iterdir()] == ["b" * 64 + ".cwasm"]
+
+
 def test_a_file_that_another_process_removes_meanwhile_is_no_failure_to_write(
     tmp_path: Path, engine: WasmEngine, code: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
