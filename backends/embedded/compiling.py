@@ -10,6 +10,7 @@ from typing import Final
 
 from backends.embedded.compile_child import REFUSED, out_of_memory
 from backends.embedded.failures import GuestFailed
+from backends.exit_status import WITHOUT_MEMORY
 
 MAX_CPU_S: Final = 60
 """CPython takes 11 on one core of today, the sample's QuickJS 1.3."""
@@ -66,7 +67,7 @@ async def compiled(component: Path, *, max_memory_mb: int, max_cpu_s: int = MAX_
     if status == -signal.SIGKILL:  # it is the first to go where memory runs out, its own or not
         raise GuestFailed(
             "engine_init_failed",
-            f"compile: the system ended it, as it does without memory (up to {max_memory_mb} MiB)",
+            f"compile: {WITHOUT_MEMORY} (up to {max_memory_mb} MiB)",
         )
     if _OUT_OF_THREADS in said:
         raise GuestFailed("engine_init_failed", "compile: the system has no threads for it")

@@ -1,14 +1,15 @@
 """Supervises one guest process: restarts it when it ends, kills it when it hangs."""
 
 import asyncio
-import signal
 import socket
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
 
 from backends.errors import Phase
+from backends.exit_status import as_logged
 from backends.guest_processes.process import GuestProcess, ProcessTask, StartProcess
 from backends.settings import EmbeddedSettings, Timeouts
 from backends.upstream.address import RunnerAddress
@@ -30,7 +31,6 @@ _NO_LIMIT_S: Final = 24 * 3600.0
 # budget ends it.
 _TIMEOUTS: Final = Timeouts(connect_s=2.0, first_byte_s=_NO_LIMIT_S, idle_s=_NO_LIMIT_S)
 
-_WITHOUT_MEMORY: Final = "the system ended it, as it does without memory"
 _SILENT: Final = frozenset(f"{phase}_timeout" for phase in Phase)
 
 _log = structlog.get_logger("backends.guest_processes")
@@ -111,7 +111,7 @@ class Place:
                 self._pause_s = FIRST_PAUSE_S
             process = await self._successor()
 
-    async def _end_of(self, process: GuestProcess) -> dict[str, object]:
+    async def _end_of(self, process: GuestProcess) -> Mapping[str, object]:
         """Wait until it ends, or kill it once it has fallen silent; returns what the log says."""
         ended = asyncio.create_task(process.ended())
         silent = asyncio.create_task(self._silence())
@@ -121,9 +121,7 @@ class Place:
                 _log.error("guest_process_silent", place=self._task.place)
                 process.kill()
                 return {"status": await ended}
-            if (status := await ended) == -signal.SIGKILL:
-                return {"status": status, "detail": _WITHOUT_MEMORY}
-            return {"status": status}
+            return as_logged(await ended)
         finally:
             ended.cancel()
             silent.cancel()

@@ -1,7 +1,6 @@
 """One worker, as its supervisor sees it."""
 
 import asyncio
-import signal
 import socket
 import sys
 import time
@@ -9,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from backends.exit_status import as_logged
 from gateway.supervisor.channel import Channel
 from gateway.supervisor.start import START_S, Start
 
 _KILLED_S: Final = 5.0
 _LAST_WORDS_S: Final = 1.0
-_WITHOUT_MEMORY: Final = "the system ended it, as it does without memory"
 
 
 class StartFailed(Exception):
@@ -60,9 +59,7 @@ class WorkerProcess:
     def end(self) -> Mapping[str, object]:
         """What a log line says of its end: the exit status, negative for a signal."""
         status = self._process.returncode
-        if status == -signal.SIGKILL and not self._is_killed:
-            return {"status": status, "detail": _WITHOUT_MEMORY}
-        return {"status": status}
+        return {"status": status} if self._is_killed else as_logged(status)
 
     @property
     def is_serving(self) -> bool:

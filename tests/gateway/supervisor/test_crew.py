@@ -39,6 +39,16 @@ class Worker:
         self.left.set()
 
 
+def crew_of(places: int) -> Crew:
+    return Crew(
+        [[]] * places,
+        {},
+        start_of=lambda *_: cast(Any, None),
+        handle=cast(Any, None),
+        on_end=lambda _: None,
+    )
+
+
 @pytest.mark.parametrize(
     "why",
     [
@@ -65,13 +75,7 @@ async def test_a_place_is_filled_by_the_next_start_that_goes_well(
         return cast(WorkerProcess, outcome)
 
     monkeypatch.setattr(crew, "spawn", spawn)
-    workers = Crew(
-        [[]],
-        {},
-        start_of=lambda *_: cast(Any, None),
-        handle=cast(Any, None),
-        on_end=lambda _: None,
-    )
+    workers = crew_of(1)
     await workers.start()
     await first.kill()
     async with asyncio.timeout(20):
@@ -96,13 +100,7 @@ async def test_a_worker_whose_start_had_begun_before_a_stop_is_told_to_end_too(
         return cast(WorkerProcess, late)
 
     monkeypatch.setattr(crew, "spawn", spawn)
-    workers = Crew(
-        [[], []],
-        {},
-        start_of=lambda *_: cast(Any, None),
-        handle=cast(Any, None),
-        on_end=lambda _: None,
-    )
+    workers = crew_of(2)
     await workers.start()
     await lost.kill()
     await is_begun.wait()
