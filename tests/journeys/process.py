@@ -177,6 +177,7 @@ async def _until_nobody_is_left(
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        await asyncio.wait(reading, timeout=EXIT_S)
     async with asyncio.timeout(EXIT_S):
         await process.wait()
     assert not left, f"still there after the end of the gateway: {left}"
