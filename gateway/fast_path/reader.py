@@ -128,6 +128,8 @@ class RequestReader:
         ):
             self._parser = HttpRequestParser(self)  # some messages are the last that it reads
             return Unfit(0)
+        if fields.get("connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE:
+            self._parser = HttpRequestParser(self)  # and so is this one
         if len(line) <= _MAX_LINE_BYTES:
             _sound.keep(line, True)
         return Parsed(line, fields, BLOCKS.remember(block, fields), body)

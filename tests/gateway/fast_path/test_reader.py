@@ -62,6 +62,8 @@ def by_aiohttp(raw: bytes) -> tuple[Any, bytes]:
 @given(requests())
 @example(b"GET /a HTTP/1.1\r\nHost: a\r\nX:  1\r\n\r\n")
 @example(b"GET /a HTTP/1.0\r\nHost: a\r\n\r\n")
+@example(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+@example(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
 @example(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
 def test_what_is_taken_is_what_the_library_reads(raw: bytes) -> None:
     found = RequestReader().read(raw)
@@ -73,10 +75,11 @@ def test_what_is_taken_is_what_the_library_reads(raw: bytes) -> None:
     told = {name.lower(): value for name, value in message.headers.items()}
     assert found.fields == told
     assert (found.body or b"") == body
-    assert not message.should_close
+    assert message.should_close == (found.fields.get("connection", "").lower() == "close")
 
 
 @given(requests(), requests())
+@example(b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"GET /a HTTP/1.1\r\n\r\n")
 def test_a_reader_keeps_nothing_of_what_it_did_not_take(first: bytes, second: bytes) -> None:
     reader = RequestReader()
     reader.read(first)
