@@ -5,7 +5,6 @@ talks between the processes of one program, too. Nobody else has an end of the p
 by the parent and inherited by the child that it starts.
 """
 
-import os
 import pickle
 import socket
 import struct
@@ -19,12 +18,6 @@ def frame(message: object) -> bytes:
     """`message` as it goes over the wire."""
     content = pickle.dumps(message)
     return LENGTH.pack(len(content)) + content
-
-
-def inherited_end(descriptor: int) -> socket.socket:
-    """The end that the parent has left to this process, and to nobody whom this one starts."""
-    os.set_inheritable(descriptor, False)  # uvloop closes nothing else in what it starts
-    return socket.socket(fileno=descriptor)
 
 
 def first_message(end: socket.socket) -> Any:

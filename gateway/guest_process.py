@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.frames import first_message, inherited_end
+from gateway.frames import first_message
 from gateway.guest_start import SERVES, Start, open_link
 from gateway.logs.process import ProcessLogs
 from gateway.logs.tap import TAP
@@ -25,7 +25,8 @@ from gateway.process import asking_signals
 from gateway.process.serve import Serving, run
 from gateway.runner_app import ROUTES
 from gateway.settings import Listen, Settings
-from gateway.sockets.listeners import Sockets, passed
+from gateway.sockets.inherited import inherited, shared_listener
+from gateway.sockets.listeners import Sockets
 
 _MAX_UNSENT_BYTES: Final = 1024 * 1024
 _MORE_EXPENDABLE: Final = 500
@@ -38,7 +39,7 @@ class InTheGateway:
     """The process around a guest process's application; see Host."""
 
     def __init__(self, start: Start, link: socket.socket) -> None:
-        self._listener = passed(start.listener)
+        self._listener = shared_listener(start.listener)
         self._link = link
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -95,7 +96,7 @@ def main(descriptor: int) -> int:
     """Serve until the gateway is gone. Returns the exit status."""
     _go_before_the_gateway()
     asking_signals.remember()
-    link = inherited_end(descriptor)
+    link = inherited(descriptor)
     try:
         start: Start = first_message(link)
     except (EOFError, OSError):

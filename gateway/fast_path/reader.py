@@ -117,18 +117,19 @@ class RequestReader:
             return Unfit(left)
         if not self._is_whole(data):
             return Unfit(UNKNOWN)
+        connection = fields.get("connection", _KEEP_ALIVE).lower()
         if (
             not line.endswith(_VERSION)  # the one before parts after every answer
             or end > MAX_HEAD_BYTES
             or len(lines) > MAX_FIELDS
             or len(fields) != len(lines)
             or "host" not in fields
-            or fields.get("connection", _KEEP_ALIVE).lower() not in _CONNECTIONS
+            or connection not in _CONNECTIONS
             or not _UNCOMMON.isdisjoint(fields)
         ):
             self._parser = HttpRequestParser(self)  # some messages are the last that it reads
             return Unfit(0)
-        if fields.get("connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE:
+        if connection != _KEEP_ALIVE:
             self._parser = HttpRequestParser(self)  # and so is this one
         if len(line) <= _MAX_LINE_BYTES:
             _sound.keep(line, True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.settings import Listen
+from gateway.sockets.inherited import shared_listener
 from gateway.variables.problems import SettingProblem
 from gateway.variables.rules import is_loopback
 from gateway.variables.unusable import UnusableHere
@@ -100,7 +101,7 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
         return []
     found = []
     for descriptor in range(FIRST_INHERITED, FIRST_INHERITED + int(count)):
-        one = passed(descriptor)
+        one = shared_listener(descriptor)
         if not (
             one.type == socket.SOCK_STREAM
             and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
@@ -108,23 +109,6 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
             raise OSError(None, f"descriptor {descriptor} is not a listening socket")
         found.append(one)
     return found
-
-
-def passed(descriptor: int) -> socket.socket:
-    """The socket that another process has left or lent to this one.
-
-    It does not block, nor does any copy of it. Whether a socket blocks is one flag for all
-    processes that hold it (fcntl(2), O_NONBLOCK), and a new Python object believes that it does:
-    its `dup()` would set the flag so for a moment, and whoever accepts in that moment is held
-    until somebody connects.
-
-    Nor is it passed on to what this process starts: a program that outlives it would keep the
-    port, and one that runs extensions has no business there.
-    """
-    os.set_inheritable(descriptor, False)  # uvloop closes nothing else in what it starts
-    one = socket.socket(fileno=descriptor)
-    one.setblocking(False)
-    return one
 
 
 def _refuse_wider(listen: Listen, inherited: Sockets) -> None:

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.frames import first_message, inherited_end
+from gateway.frames import first_message
 from gateway.logs.process import ProcessLogs
 from gateway.process import asking_signals
 from gateway.process.serve import Serving, run
@@ -20,7 +20,8 @@ from gateway.process.version import VERSION
 from gateway.process.welcome import welcome
 from gateway.reports import hear, report
 from gateway.settings import Listen, Settings
-from gateway.sockets.listeners import Sockets, passed
+from gateway.sockets.inherited import inherited, shared_listener
+from gateway.sockets.listeners import Sockets
 from gateway.supervisor.channel import ChannelClosed
 from gateway.supervisor.member import Member
 from gateway.supervisor.start import Start
@@ -36,7 +37,7 @@ class Worker:
         self._member = member
         # Places may share one: what is closed twice would raise, or close somebody else's.
         descriptors = {each for place in start.sockets for each in place}
-        known = {each: passed(each) for each in descriptors}
+        known = {each: shared_listener(each) for each in descriptors}
         self._by_place = [[known[each] for each in place] for place in start.sockets]
 
     def sockets(self, _: Listen) -> Sockets:
@@ -78,7 +79,7 @@ def main(descriptor: int) -> int:
     """Serve until told to stop. Returns the exit status."""
     # One for the terminal does not reach this process, because it has a session of its own.
     asking_signals.remember()
-    end = inherited_end(descriptor)
+    end = inherited(descriptor)
     try:
         start: Start = first_message(end)
     except (EOFError, OSError):
